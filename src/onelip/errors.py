@@ -1,0 +1,38 @@
+"""Typed errors. Every message names the argument, its requirement, what was received, and the way out."""
+
+
+class OnelipError(Exception):
+    """Base of all that onelip raises on purpose; the command turns it into one line and exit code 2."""
+
+
+class ArgumentError(OnelipError, ValueError):
+    """An argument does not meet its requirement.
+
+    >>> raise ArgumentError("width", "a positive integer", -3, "pass --width 16")
+    Traceback (most recent call last):
+    onelip.errors.ArgumentError: width must be a positive integer, got -3: pass --width 16
+    """
+
+    def __init__(self, argument: str, requirement: str, received: object, remedy: str):
+        super().__init__(argument, requirement, received, remedy)
+        self.argument = argument
+
+    def __str__(self) -> str:
+        argument, requirement, received, remedy = self.args
+        return f"{argument} must be {requirement}, got {received}: {remedy}"
+
+
+class DataError(OnelipError, ValueError):
+    """A data set is missing, damaged or of a form that cannot be used."""
+
+
+class CheckpointError(OnelipError):
+    """No usable checkpoint, or a run folder that belongs to another configuration."""
+
+
+class NonFiniteError(OnelipError, ValueError):
+    """A weight or an input holds NaN or infinity where only finite numbers have a meaning."""
+
+
+class UnknownOperatorError(OnelipError, NotImplementedError):
+    """A layer or an operator for which no sound rule is known: nothing is ever skipped silently."""

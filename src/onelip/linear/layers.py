@@ -1,0 +1,74 @@
+"""Read a torch.nn layer as the linear map that it applies: the one file here that knows nn.Module."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from onelip.errors import ArgumentError
+from onelip.linear.maps import Convolution, Dense, LinearMap, PaddingMode
+
+LINEAR_LAYERS = (nn.Linear, _ConvNd)
+
+
+def linear_map(layer: nn.Module, input_shape: tuple[int, ...], weight: Tensor | None = None) -> LinearMap:
+    """The map that `layer` applies to one input of `input_shape` (no batch axis), without its bias.
+
+    weight: another weight to put in the layer's place; by default its current one, with every
+    parametrization evaluated. Raises ArgumentError for a layer that is not linear.
+
+    >>> linear_map(nn.Conv2d(1, 8, 4, stride=2, padding=1), (1, 28, 28)).out_shape
+    (8, 14, 14)
+    """
+    if isinstance(layer, nn.Linear):
+        return Dense(layer.weight if weight is None else weight)
+    if isinstance(layer, _ConvNd):
+        return _convolution(layer, input_shape, layer.weight if weight is None else weight)
+    raise ArgumentError(
+        "layer",
+        "nn.Linear, nn.Conv1d/2d/3d or nn.ConvTranspose1d/2d/3d",
+        type(layer).__name__,
+        "pass one of the linear layers inside it",
+    )
+
+
+def _convolution(layer: _ConvNd, input_shape: tuple[int, ...], weight: Tensor) -> Convolution:
+    axes = len(layer.kernel_size)
+    if len(input_shape) != axes + 1 or input_shape[0] != layer.in_channels:
+        raise ArgumentError(
+            "input_shape",
+            f"({layer.in_channels}, {', '.join(['size'] * axes)}) for {type(layer).__name__}",
+            input_shape,
+            "give channels and sizes, without the batch axis",
+        )
+    map = Convolution(
+        weight,
+        space=tuple(input_shape[1:]),
+        stride=tuple(layer.stride),
+        padding=layer_padding(layer),
+        padding_mode=cast(PaddingMode, layer.padding_mode),
+        dilation=tuple(layer.dilation),
+        groups=layer.groups,
+        transposed=isinstance(layer, _ConvTransposeNd),
+        output_padding=tuple(layer.output_padding),
+    )
+    if min(map.out_shape) < 1:
+        raise ArgumentError(
+            "input_shape",
+            f"large enough for the kernel {tuple(layer.kernel_size)} of {type(layer).__name__}",
+            input_shape,
+            "use a larger input or more padding",
+        )
+    return map
+
+
+def layer_padding(layer: _ConvNd) -> tuple[tuple[int, int], ...]:
+    """(before, after) per axis; 'same' puts the odd one behind, as torch does."""
+    if layer.padding == "valid":
+        return ((0, 0),) * len(layer.kernel_size)
+    if layer.padding == "same":
+        totals = [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
+        return tuple((total // 2, total - total // 2) for total in totals)
+    return tuple((p, p) for p in cast(tuple[int, ...], layer.padding))

@@ -1,0 +1,246 @@
+"""Linear maps as torch.nn applies them: apply, adjoint, and the gradient with respect to the weight.
+
+A map is a value: a weight and the geometry that turns it into an operator. The norm of a
+convolution is the norm of *this* operator, padding and stride included, not that of its kernel
+reshaped to a matrix (Sedghi, Gupta, Long, "The Singular Values of Convolutional Layers", ICLR 2019).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+PaddingMode = Literal["zeros", "circular", "reflect", "replicate"]
+
+
+@dataclass(frozen=True, eq=False)
+class LinearMap(ABC):
+    """A linear operator A between tensors of fixed shape, linear in its weight as well."""
+
+    weight: Tensor
+
+    @property
+    @abstractmethod
+    def in_shape(self) -> tuple[int, ...]:
+        """Shape of one input, without the batch axis."""
+
+    @property
+    @abstractmethod
+    def out_shape(self) -> tuple[int, ...]:
+        """Shape of one output, without the batch axis."""
+
+    @abstractmethod
+    def apply(self, x: Float[Tensor, "batch *in_shape"]) -> Float[Tensor, "batch *out_shape"]:
+        """A x."""
+
+    @abstractmethod
+    def adjoint(self, y: Float[Tensor, "batch *out_shape"]) -> Float[Tensor, "batch *in_shape"]:
+        """Aᵀ y."""
+
+    @abstractmethod
+    def weight_gradient(
+        self, u: Float[Tensor, "batch *out_shape"], v: Float[Tensor, "batch *in_shape"]
+    ) -> Float[Tensor, "*weight_shape"]:
+        """The gradient of Σ ⟨u, A v⟩ with respect to the weight.
+
+        A is linear in its weight W, so ⟨u, A v⟩ = ⟨G, W⟩ with this G: for unit u, v it is what
+        uᵀ∂W v means for any layer (Miyato et al. 2018, eq. 12).
+        """
+
+    def with_weight(self, weight: Tensor) -> LinearMap:
+        """The same geometry around another weight of the same shape."""
+        return replace(self, weight=weight)
+
+    def dense(self) -> Float[Tensor, "out in"]:
+        """The matrix of the map, one column an input coordinate. For small maps and for tests."""
+        size = math.prod(self.in_shape)
+        eye = torch.eye(size, dtype=self.weight.dtype, device=self.weight.device)
+        return self.apply(eye.reshape(size, *self.in_shape)).reshape(size, -1).T
+
+
+@dataclass(frozen=True, eq=False)
+class Dense(LinearMap):
+    """x ↦ W x with a weight of shape [out, in], as in nn.Linear.
+
+    >>> Dense(torch.tensor([[3.0, 0.0], [0.0, 4.0]])).apply(torch.ones(1, 2))
+    tensor([[3., 4.]])
+    """
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        return (self.weight.shape[1],)
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        return (self.weight.shape[0],)
+
+    def apply(self, x: Tensor) -> Tensor:
+        return x @ self.weight.T
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return y @ self.weight
+
+    def weight_gradient(self, u: Tensor, v: Tensor) -> Tensor:
+        return u.T @ v
+
+
+@dataclass(frozen=True, eq=False)
+class Convolution(LinearMap):
+    """A convolution, or a transposed one, of 1 to 3 dimensions on inputs of one size.
+
+    weight: [out, in/groups, *kernel], or [in, out/groups, *kernel] where transposed.
+    space: input size along each axis. padding: (before, after) along each axis.
+
+    >>> pair = Convolution(torch.ones(1, 1, 2), (4,), (1,), ((0, 0),), "zeros", (1,), 1)
+    >>> pair.dense()
+    tensor([[1., 1., 0., 0.],
+            [0., 1., 1., 0.],
+            [0., 0., 1., 1.]])
+    """
+
+    space: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    padding_mode: PaddingMode
+    dilation: tuple[int, ...]
+    groups: int
+    transposed: bool = False
+    output_padding: tuple[int, ...] = ()
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        return tuple(self.weight.shape[2:])
+
+    @property
+    def in_channels(self) -> int:
+        return self.weight.shape[0] if self.transposed else self.weight.shape[1] * self.groups
+
+    @property
+    def out_channels(self) -> int:
+        return self.weight.shape[1] * self.groups if self.transposed else self.weight.shape[0]
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        return (self.in_channels, *self.space)
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        reach = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True)]
+        sides = zip(self.space, self.stride, self.padding, reach, strict=True)
+        if self.transposed:
+            return (
+                self.out_channels,
+                *(
+                    (n - 1) * s - a - b + r + extra
+                    for (n, s, (a, b), r), extra in zip(sides, self._output_padding, strict=True)
+                ),
+            )
+        return (self.out_channels, *((n + a + b - r) // s + 1 for n, s, (a, b), r in sides))
+
+    @property
+    def padded_space(self) -> tuple[int, ...]:
+        """Input size after padding; a transposed convolution pads nothing."""
+        if self.transposed:
+            return self.space
+        return tuple(n + a + b for n, (a, b) in zip(self.space, self.padding, strict=True))
+
+    def apply(self, x: Tensor) -> Tensor:
+        return torch.convolution(
+            self._pad(x),
+            self.weight,
+            None,
+            self.stride,
+            self._native_padding,
+            self.dilation,
+            self.transposed,
+            self._output_padding,
+            self.groups,
+        )
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        batch = y.shape[0]
+        space = self.space if self._pads_natively else self.padded_space
+        shape_of_input = y.new_empty(()).expand(batch, self.in_channels, *space)
+        return self._unpad(self._backward(y, shape_of_input, input_gradient=True))
+
+    def weight_gradient(self, u: Tensor, v: Tensor) -> Tensor:
+        return self._backward(u, self._pad(v), input_gradient=False)
+
+    def _backward(self, grad_output: Tensor, x: Tensor, input_gradient: bool) -> Tensor:
+        # The backward pass of a linear map *is* its adjoint, remainders of the stride included.
+        gradients = torch.ops.aten.convolution_backward(
+            grad_output,
+            x,
+            self.weight,
+            None,
+            self.stride,
+            self._native_padding,
+            self.dilation,
+            self.transposed,
+            self._output_padding,
+            self.groups,
+            [input_gradient, not input_gradient, False],
+        )
+        return gradients[0] if input_gradient else gradients[1]
+
+    @property
+    def _output_padding(self) -> tuple[int, ...]:
+        return self.output_padding or (0,) * len(self.space)
+
+    @property
+    def _pads_natively(self) -> bool:
+        return self.transposed or (self.padding_mode == "zeros" and all(a == b for a, b in self.padding))
+
+    @property
+    def _native_padding(self) -> tuple[int, ...]:
+        return tuple(a for a, _ in self.padding) if self._pads_natively else (0,) * len(self.space)
+
+    def _pad(self, x: Tensor) -> Tensor:
+        if self._pads_natively:
+            return x
+        if self.padding_mode == "zeros":
+            return F.pad(x, [side for pair in reversed(self.padding) for side in pair])
+        for axis, index in enumerate(self._gathers(x.device), start=2):
+            x = x.index_select(axis, index)
+        return x
+
+    def _unpad(self, y: Tensor) -> Tensor:
+        """The adjoint of _pad: zeros are cut off, copies are added back to where they came from."""
+        if self._pads_natively:
+            return y
+        if self.padding_mode == "zeros":
+            for axis, ((before, _), n) in enumerate(zip(self.padding, self.space, strict=True), start=2):
+                y = y.narrow(axis, before, n)
+            return y
+        for axis, (index, n) in enumerate(zip(self._gathers(y.device), self.space, strict=True), start=2):
+            shape = (*y.shape[:axis], n, *y.shape[axis + 1 :])
+            y = y.new_zeros(shape).index_add(axis, index, y)
+        return y
+
+    def _gathers(self, device: torch.device) -> list[Tensor]:
+        return [
+            padding_index(n, before, after, self.padding_mode).to(device)
+            for n, (before, after) in zip(self.space, self.padding, strict=True)
+        ]
+
+
+def padding_index(n: int, before: int, after: int, mode: PaddingMode) -> Tensor:
+    """Which of n entries each padded position copies: these paddings are gathers, one axis at a time.
+
+    >>> padding_index(4, 2, 1, "reflect").tolist()
+    [2, 1, 0, 1, 2, 3, 2]
+    """
+    position = torch.arange(-before, n + after)
+    if mode == "circular":
+        return position % n
+    if mode == "replicate":
+        return position.clamp(0, n - 1)
+    assert mode == "reflect", mode
+    return (n - 1) - ((n - 1) - position.abs()).abs()
