@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
@@ -72,3 +73,32 @@ def layer_padding(layer: _ConvNd) -> tuple[tuple[int, int], ...]:
         totals = [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
         return tuple((total // 2, total - total // 2) for total in totals)
     return tuple((p, p) for p in cast(tuple[int, ...], layer.padding))
+
+
+def input_shapes(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """The shape (no batch axis) that each linear layer inside `module` receives for inputs of `input_shape`.
+
+    One forward pass in eval mode, the training flags put back; a layer that is never called is not listed.
+
+    >>> input_shapes(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 1)), (1, 8, 8))
+    {'0': (1, 8, 8), '2': (144,)}
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    layers = [(name, layer) for name, layer in module.named_modules() if isinstance(layer, LINEAR_LAYERS)]
+    hooks = [
+        layer.register_forward_pre_hook(
+            lambda _, inputs, name=name: shapes.setdefault(name, tuple(inputs[0].shape[1:]))
+        )
+        for name, layer in layers
+    ]
+    training = {child: child.training for child in module.modules()}
+    parameter = next(module.parameters())
+    try:
+        with torch.no_grad():
+            module.eval()(torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for child, flag in training.items():
+            child.training = flag
+    return shapes
