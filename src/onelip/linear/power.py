@@ -1,7 +1,8 @@
-"""Power iteration: the largest singular value of a linear map, from below.
+"""The largest singular value of a linear map from below: power iteration and Lanczos.
 
-Golub & Van Loan, "Matrix Computations", 4th ed., §8.2.1 applied to AᵀA, normalised in each half
-step as in Miyato et al., "Spectral Normalization for GANs", ICLR 2018, algorithm 1.
+Power iteration: Golub & Van Loan, "Matrix Computations", 4th ed., §8.2.1 applied to AᵀA, normalised in
+each half step as in Miyato et al., "Spectral Normalization for GANs", ICLR 2018, algorithm 1.
+Lanczos: ibid. §10.1–10.4, as Rayleigh–Ritz on the Krylov space of AᵀA with full reorthogonalisation.
 """
 
 from __future__ import annotations
@@ -38,6 +39,65 @@ def power_iteration(map: LinearMap, v: Float[Tensor, "*in_shape"], steps: int) -
         v = normalize(map.adjoint(u), otherwise=v)
         u = normalize(map.apply(v))
     return SingularTriple((u * map.apply(v)).sum(), u.squeeze(0), v.squeeze(0))
+
+
+def lanczos(map: LinearMap, v: Float[Tensor, "*in_shape"], steps: int) -> SingularTriple:
+    """The unit vector of span{v, AᵀAv, …, (AᵀA)^steps v} that A stretches most, from a v of any length.
+
+    Costs what as many power iterations cost and finds at least as much: the error shrinks like that of
+    Chebyshev polynomials, not of monomials. Meant for few steps: it keeps 2·(steps + 1) vectors. A start
+    that has converged costs nothing in accuracy. A zero map gives sigma = 0 and u = 0; NaN stays NaN.
+
+    >>> from onelip.linear.maps import Dense
+    >>> map = Dense(torch.diag(torch.tensor([1.0, 0.99, 0.5])))
+    >>> lanczos(map, torch.ones(3), steps=2).sigma, power_iteration(map, torch.ones(3), steps=2).sigma
+    (tensor(1.), tensor(0.9945))
+    """
+    V, AV = [normalize(v.unsqueeze(0))], []
+    for _ in range(steps):
+        AV.append(map.apply(V[-1]))
+        V.append(_orthonormal(map.adjoint(normalize(AV[-1])), torch.cat(V)))
+    AV.append(map.apply(V[-1]))
+    q = _leading_eigenvector(torch.cat(AV).flatten(1)).to(v.dtype)
+    v, Av = torch.tensordot(q, torch.cat(V), 1), torch.tensordot(q, torch.cat(AV), 1)
+    # Rounding may leave the basis short of orthonormal; dividing by the true length keeps a lower bound.
+    length = torch.linalg.vector_norm(v).clamp_min(torch.finfo(v.dtype).tiny)
+    u = normalize(Av)
+    return SingularTriple((u * Av).sum() / length, u, v / length)
+
+
+def _orthonormal(
+    x: Float[Tensor, "1 *in_shape"], basis: Float[Tensor, "k *in_shape"]
+) -> Float[Tensor, "1 *in_shape"]:
+    """x less its part in the basis, normalised; zeros where nothing but rounding is left of x.
+
+    Two passes are enough, and a second one that still takes half away says that x lies in the span
+    (Parlett, "The Symmetric Eigenvalue Problem", §6.9). Normalising in between lets a start that has
+    converged go on in the fresh direction that rounding gives it.
+    """
+    rows = basis.flatten(1)
+    once = _project_out(normalize(x.flatten(1)), rows)
+    twice = _project_out(normalize(once), rows)
+    fresh = torch.linalg.vector_norm(twice) > 0.5
+    return torch.where(fresh, normalize(twice), torch.zeros_like(twice)).reshape(x.shape)
+
+
+def _project_out(x: Float[Tensor, "1 n"], rows: Float[Tensor, "k n"]) -> Float[Tensor, "1 n"]:
+    return x - (x @ rows.T) @ rows
+
+
+def _leading_eigenvector(rows: Float[Tensor, "k n"]) -> Float[Tensor, "k"]:
+    """The unit q that maximises ‖Σ qᵢ rowᵢ‖, by raising the k×k Gram matrix to the power 2²⁰.
+
+    Unlike eigh it needs no word from the device to the host, and it lets NaN through to the caller.
+    """
+    gram = (rows @ rows.T).double()
+    for _ in range(5):
+        trace = gram.trace().clamp_min(torch.finfo(gram.dtype).tiny)
+        gram = torch.linalg.matrix_power(gram / trace, 16)
+    leading = gram.diagonal().argmax().reshape(1)
+    first = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)[0]
+    return normalize(gram.index_select(1, leading).squeeze(1), otherwise=first)
 
 
 def normalize(x: Tensor, otherwise: Tensor | None = None) -> Tensor:
