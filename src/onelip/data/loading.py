@@ -1,0 +1,58 @@
+"""A data set by its name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+
+from onelip.data.names import DATASETS
+from onelip.data.pictures import load_pictures
+from onelip.data.planar import grid, ring
+from onelip.data.sets import DataSet
+from onelip.data.sources import SOURCES, load_idx
+from onelip.errors import ArgumentError
+
+_SPLITS = ("train", "test")
+_PLANAR = {"ring": ring, "grid": grid}
+
+
+def load(name: str, folder: str | Path | None = None, split: str = "train") -> DataSet:
+    """The data set of this name.
+
+    name: mnist, fashion-mnist, stacked-mnist (three digits as colour channels, 1000 modes), images
+    (a folder of PNG or JPEG files, any one size), ring or grid (8 or 25 Gaussians in the plane).
+    folder: where the files are; by default they are looked for and, where missing, fetched.
+    split: train or test. Points in the plane are drawn afresh, so both are the same to them.
+    Raises ArgumentError for an argument of no meaning, DataError for missing or damaged files.
+
+    >>> import torch
+    >>> load("ring").batch(torch.Generator().manual_seed(0), 64).shape
+    torch.Size([64, 2])
+    """
+    _check(name, folder, split)
+    folder = None if folder is None else Path(folder)
+    if name in _PLANAR:
+        return _PLANAR[name]()
+    if name == "images":
+        assert folder is not None
+        return load_pictures(folder)
+    if name == "stacked-mnist":
+        return replace(load_idx(SOURCES["mnist"], folder, split), name=name, stack=3)
+    return load_idx(SOURCES[name], folder, split)
+
+
+def _check(name: str, folder: str | Path | None, split: str) -> None:
+    if name not in DATASETS:
+        near = get_close_matches(name, DATASETS, n=1, cutoff=0)[0]
+        raise ArgumentError("data set", f"one of {', '.join(DATASETS)}", repr(name), f"did you mean {near}?")
+    if split not in _SPLITS:
+        raise ArgumentError("split", f"one of {', '.join(_SPLITS)}", repr(split), "take train for training")
+    if name == "images" and folder is None:
+        raise ArgumentError("folder", "the folder of your pictures", folder, "name it")
+    if name == "images" and split != "train":
+        raise ArgumentError("split", "train for a folder of pictures", repr(split), "load another folder")
+    if name in _PLANAR and folder is not None:
+        raise ArgumentError(
+            "folder", f"left out for {name}, which is drawn, not read", folder, "leave it out"
+        )
