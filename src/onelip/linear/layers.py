@@ -84,12 +84,14 @@ def input_shapes(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, t
     {'0': (1, 8, 8), '2': (144,)}
     """
     shapes: dict[str, tuple[int, ...]] = {}
-    layers = [(name, layer) for name, layer in module.named_modules() if isinstance(layer, LINEAR_LAYERS)]
+
+    def record(name: str, inputs: tuple[Tensor, ...]) -> None:  # a hook's result would replace the input
+        shapes.setdefault(name, tuple(inputs[0].shape[1:]))
+
     hooks = [
-        layer.register_forward_pre_hook(
-            lambda _, inputs, name=name: shapes.setdefault(name, tuple(inputs[0].shape[1:]))
-        )
-        for name, layer in layers
+        layer.register_forward_pre_hook(lambda _, inputs, name=name: record(name, inputs))
+        for name, layer in module.named_modules()
+        if isinstance(layer, LINEAR_LAYERS)
     ]
     training = {child: child.training for child in module.modules()}
     parameter = next(module.parameters())
