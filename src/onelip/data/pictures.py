@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -55,19 +57,29 @@ def _picture_paths(folder: Path) -> list[Path]:
 
 def _read(path: Path) -> Image.Image:
     try:
-        with Image.open(path) as image:
-            if image.mode not in _MODES:
-                raise DataError(
-                    f"{path} has pixels of Pillow's mode {image.mode}: convert it to 8 bits a channel"
-                )
-            upright = ImageOps.exif_transpose(image)
-            # A palette with transparency reaches RGB without a warning only by way of RGBA.
-            through = upright.convert("RGBA") if upright.mode == "P" else upright
-            return through.convert(_MODES[image.mode])
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path} cannot be read as a picture ({error}): replace or remove it") from error
+        # Pillow only warns of damaged EXIF data, from which the orientation would be guessed.
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("error", UserWarning)
+            if image.mode in _MODES:
+                return _in_trained_mode(image)
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        struct.error,
+        UserWarning,
+        Image.DecompressionBombError,
+    ) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} cannot be read as a picture ({reason}): replace or remove it") from error
+    raise DataError(f"{path} has pixels of Pillow's mode {image.mode}: convert it to 8 bits a channel")
+
+
+def _in_trained_mode(image: Image.Image) -> Image.Image:
+    upright = ImageOps.exif_transpose(image)
+    # A palette with transparency reaches RGB without a warning only by way of RGBA.
+    direct = upright.convert("RGBA") if upright.mode == "P" else upright
+    return direct.convert(_MODES[image.mode])
 
 
 def _channels_first(picture: Image.Image) -> torch.Tensor:
