@@ -1,0 +1,184 @@
+"""The command: thin, one function per subcommand, nothing heavy imported before it is needed.
+
+Whatever onelip raises on purpose, and whatever the system refuses, is one line and exit code 2.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shlex
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from onelip.errors import ArgumentError, OnelipError
+from onelip.gan.config import TrainConfig
+
+if TYPE_CHECKING:
+    from onelip.study.engine import Outcome
+    from onelip.study.progress import Progress
+
+EXIT_INTERRUPTED = 130  # what a shell reports for a process that Ctrl-C ended
+
+
+@dataclass(frozen=True)
+class Train(TrainConfig):
+    """Train one generator and critic; the same command again continues an interrupted run."""
+
+    out: Path | None = None
+    """Run folder (default: runs/<data>-<method>-<seed>)."""
+    dry_run: bool = False
+    """Print the resolved configuration and stop."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Draw samples from a finished or running run, from its folder alone."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder, as `onelip train` and `onelip study` write it."""
+    count: int = 64
+    """How many samples."""
+    out: Path = Path("samples.png")
+    """File to write."""
+    format: Literal["png", "npz"] | None = None
+    """png: a picture grid; npz: the array `samples`. By default what the file's name ends in."""
+    seed: int = 0
+    """Seed of the noise."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """Train every run of a preset and write figures and a report. Resumes where it stopped."""
+
+    preset: Annotated[str, tyro.conf.Positional] = "quick"
+    """quick: clip, gp and sn side by side on MNIST in minutes."""
+    out: Path | None = None
+    """Folder of the study (default: runs/<preset>)."""
+    workers: int = 2
+    """Runs at a time, each in a process of its own with one thread."""
+    seeds: str | None = None
+    """Seeds in place of the preset's: 3, 0-4 or 0,2,5."""
+    steps: int | None = None
+    """Generator steps in place of the preset's."""
+    width: int | None = None
+    """Network width in place of the preset's."""
+    data: str | None = None
+    """Data set in place of the preset's."""
+    data_dir: str | None = None
+    """Folder of the data."""
+    dry_run: bool = False
+    """Print the runs and stop."""
+
+
+Command = (
+    Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Sample, tyro.conf.subcommand("sample")]
+    | Annotated[Study, tyro.conf.subcommand("study")]
+)
+
+
+def train(options: Train) -> int:
+    fields = {f.name: getattr(options, f.name) for f in dataclasses.fields(TrainConfig)}
+    config = TrainConfig(**fields).resolved()
+    if options.dry_run:
+        print(json.dumps(dataclasses.asdict(config), indent=1))
+        return 0
+    from onelip.gan.run import RunFolder
+    from onelip.study.engine import Job, run_jobs
+
+    job = Job(options.out or Path("runs") / f"{config.data}-{config.method}-{config.seed}", config)
+    RunFolder(job.path).claim(config)
+    with _progress({job.name: config.steps}) as progress:
+        outcomes = run_jobs([job], workers=1, progress=progress)
+    return _exit_code(outcomes, 1) or _say(f"the run is in {job.path}")
+
+
+def sample(options: Sample) -> int:
+    if options.count < 1:
+        raise ArgumentError("count", "positive", options.count, "pass --count 64")
+    from onelip.gan.run import RunFolder
+    from onelip.gan.sampling import write_samples
+
+    kind = options.format or ("npz" if options.out.suffix == ".npz" else "png")
+    step = write_samples(RunFolder(options.run), options.count, options.seed, options.out, kind)
+    print(f"{options.count} samples of step {step} in {options.out}")
+    return 0
+
+
+def study(options: Study) -> int:
+    from onelip.study.presets import expand
+
+    out = options.out or Path("runs") / options.preset
+    if options.workers < 1:
+        raise ArgumentError("workers", "positive", options.workers, "pass --workers 2")
+    changed = {name: getattr(options, name) for name in ("steps", "width", "data", "data_dir")}
+    configs = expand(options.preset, options.seeds, {k: v for k, v in changed.items() if v is not None})
+    if options.dry_run:
+        print(json.dumps({name: dataclasses.asdict(config) for name, config in configs.items()}, indent=1))
+        return 0
+    from onelip.study.study import run_study, write_results
+
+    began = time.monotonic()
+    with _progress({name: config.steps for name, config in configs.items()}) as progress:
+        outcomes = run_study(configs, out, options.workers, progress)
+    code = _exit_code(outcomes, len(configs))
+    if code == EXIT_INTERRUPTED:
+        return code
+    report = write_results(f"onelip study: {options.preset}", configs, out)
+    _say(f"{len(configs)} runs and their figures in {time.monotonic() - began:.0f} s: open {report}")
+    return code
+
+
+def _progress(totals: dict[str, int]) -> Progress:
+    from rich.console import Console
+
+    from onelip.study.progress import progress_for
+
+    return progress_for(totals, Console())
+
+
+def _exit_code(outcomes: list[Outcome], expected: int) -> int:
+    """Say what the user must know of runs that did not finish; the process's exit code."""
+    failed = [outcome for outcome in outcomes if outcome.result is None]
+    for outcome in failed:
+        _fail(f"{outcome.job.name}: {outcome.error}")
+    stopped = [o for o in outcomes if o.result is not None and o.result.status == "interrupted"]
+    if stopped or len(outcomes) < expected:
+        _say(f"stopped. To continue: {shlex.join(['onelip', *sys.argv[1:]])}")
+        return EXIT_INTERRUPTED
+    return 2 if failed else 0
+
+
+def _say(message: str) -> int:
+    print(message)
+    return 0
+
+
+def main() -> None:
+    """Entry point of the command `onelip`."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    options = tyro.cli(
+        Command,
+        prog="onelip",
+        description="1-Lipschitz GAN critics you can prove, and the study that tests the claims about them.",
+        config=(tyro.conf.OmitSubcommandPrefixes,),
+    )
+    try:
+        code = {Train: train, Sample: sample, Study: study}[type(options)](options)
+    except OnelipError as error:
+        code = _fail(str(error))
+    except OSError as error:
+        code = _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    sys.exit(code)
+
+
+def _fail(message: str) -> int:
+    print(f"onelip: {message}", file=sys.stderr)
+    return 2

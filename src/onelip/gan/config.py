@@ -1,0 +1,151 @@
+"""The configuration of one training run, and the defaults that each method was published with.
+
+No torch here: the command line is built from these classes, and `--help` should be instant.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from onelip.data.names import DATASETS
+from onelip.errors import ArgumentError
+
+LOSSES = ("wasserstein", "hinge", "minimax", "non-saturating", "least-squares")
+OPTIMIZERS = ("adam", "rmsprop")
+
+# What a method's authors used, where it works here within the budget of the quick study; the README
+# says which values differ and why. clip: Arjovsky, Chintala, Bottou 2017. gp: Gulrajani et al. 2017.
+# sn: Miyato et al. 2018. none: the optimizer of gp, so that only the constraint differs.
+METHODS: dict[str, dict[str, Any]] = {
+    "none": {"optimizer": "adam", "critic_lr": 1e-4, "generator_lr": 1e-4, "beta1": 0.0, "beta2": 0.9},
+    "clip": {"optimizer": "rmsprop", "critic_lr": 5e-5, "generator_lr": 5e-5, "beta1": 0.0, "beta2": 0.99},
+    "gp": {"optimizer": "adam", "critic_lr": 1e-4, "generator_lr": 1e-4, "beta1": 0.0, "beta2": 0.9},
+    "sn": {"optimizer": "adam", "critic_lr": 2e-4, "generator_lr": 2e-4, "beta1": 0.0, "beta2": 0.9},
+    "sn-operator": {"optimizer": "adam", "critic_lr": 2e-4, "generator_lr": 2e-4, "beta1": 0.0, "beta2": 0.9},
+}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One run. A value left at None takes the default of the method."""
+
+    method: str = "sn"
+    """How the critic is held: none, clip, gp, sn (reshaped kernel) or sn-operator (applied convolution)."""
+    loss: str = "wasserstein"
+    """wasserstein, hinge, minimax, non-saturating or least-squares."""
+    data: str = "mnist"
+    """mnist, fashion-mnist, stacked-mnist, ring, grid, or images (your own, in --data-dir)."""
+    data_dir: str | None = None
+    """Folder of the data; by default the usual places, then a download."""
+    seed: int = 0
+    """Initial weights and every random number of the run follow from it."""
+    steps: int = 900
+    """Generator steps."""
+    critic_steps: int = 5
+    """Critic steps before each generator step."""
+    batch: int = 64
+    """Real, and as many generated, samples a critic step."""
+    width: int = 16
+    """Channels of the critic's first layer; the other layers are multiples of it."""
+    latent: int = 64
+    """Dimensions of the generator's Gaussian input."""
+    optimizer: str | None = None
+    """adam or rmsprop."""
+    critic_lr: float | None = None
+    """Learning rate of the critic."""
+    generator_lr: float | None = None
+    """Learning rate of the generator."""
+    beta1: float | None = None
+    """Adam's momentum."""
+    beta2: float | None = None
+    """Adam's decay of squared gradients; RMSProp's alpha."""
+    clip: float = 0.01
+    """clip: every parameter of the critic stays within [-clip, clip]."""
+    penalty: float = 10.0
+    """gp: weight λ of the penalty (‖∇f‖ - 1)²."""
+    target: float = 1.0
+    """sn, sn-operator: norm of each layer after normalization."""
+    power_iterations: int = 1
+    """sn, sn-operator: power iterations a critic step."""
+    device: str = "auto"
+    """cpu, cuda, or auto: a GPU where there is one."""
+    gradients_every: int = 10
+    """Steps between measurements of the critic's input gradients."""
+    layers_every: int = 50
+    """Steps between measurements of every layer's norms."""
+    samples_every: int = 100
+    """Steps between sample grids from fixed noise."""
+    checkpoint_every: int = 50
+    """Steps between checkpoints."""
+
+    def resolved(self) -> TrainConfig:
+        """This configuration, checked, with the method's defaults in place of None.
+
+        >>> TrainConfig(method="gp").resolved().critic_lr
+        0.0001
+        >>> TrainConfig(method="spn").resolved()
+        Traceback (most recent call last):
+        onelip.errors.ArgumentError: method must be one of none, clip, gp, sn, sn-operator, got spn: ...
+        """
+        require_name("method", self.method, METHODS)
+        defaults = {k: v for k, v in METHODS[self.method].items() if getattr(self, k) is None}
+        config = dataclasses.replace(self, **defaults)
+        config._validate()
+        return config
+
+    def _validate(self) -> None:
+        require_name("loss", self.loss, LOSSES)
+        require_name("data", self.data, DATASETS)
+        require_name("optimizer", str(self.optimizer), OPTIMIZERS)
+        if self.data == "images" and self.data_dir is None:
+            raise ArgumentError("data_dir", "given for data = images", None, "pass --data-dir FOLDER")
+        if self.device not in ("auto", "cpu") and not self.device.startswith("cuda"):
+            raise ArgumentError("device", "auto, cpu or cuda", self.device, "leave it at auto")
+        if self.seed < 0:
+            raise ArgumentError("seed", "zero or a positive integer", self.seed, "pass --seed 0")
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in _POSITIVE and not (value > 0 and math.isfinite(value)):
+                default = field.default if field.default is not None else METHODS[self.method][field.name]
+                flag = field.name.replace("_", "-")
+                raise ArgumentError(field.name, "positive and finite", value, f"pass --{flag} {default}")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ArgumentError(name, "in [0, 1)", getattr(self, name), "leave it to the method")
+        if self.penalty < 0:
+            raise ArgumentError("penalty", "zero or positive", self.penalty, "pass --penalty 10")
+
+
+_POSITIVE = {
+    *("steps", "critic_steps", "batch", "width", "latent", "critic_lr", "generator_lr"),
+    *("clip", "target", "power_iterations"),
+    *("gradients_every", "layers_every", "samples_every", "checkpoint_every"),
+}
+
+# Where a run was computed is no part of what was computed.
+_PLACE = frozenset({"data_dir", "device"})
+
+
+def require_name(argument: str, received: str, known: Iterable[str]) -> None:
+    """Raise ArgumentError with the nearest known name unless `received` is one of them."""
+    names = list(known)
+    if received in names:
+        return
+    near = difflib.get_close_matches(received, names, n=1, cutoff=0.3)
+    remedy = f"did you mean {near[0]}?" if near else "choose one of these"
+    raise ArgumentError(argument, "one of " + ", ".join(names), received, remedy)
+
+
+def differing_fields(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The fields in which two configurations would train differently.
+
+    >>> differing_fields({"seed": 0, "device": "cpu"}, {"seed": 1, "device": "cuda"})
+    {'seed': (0, 1)}
+    """
+    names = sorted((a.keys() | b.keys()) - _PLACE)
+    return {name: (a.get(name), b.get(name)) for name in names if a.get(name) != b.get(name)}

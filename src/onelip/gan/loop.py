@@ -1,0 +1,129 @@
+"""The training loop, top to bottom: restore, step, observe, record, checkpoint."""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save as to_safetensors
+from torch import Tensor
+
+from onelip.data import load
+from onelip.data.sets import DataSet
+from onelip.files import write_atomically
+from onelip.gan.checkpoint import load_newest, save_checkpoint
+from onelip.gan.config import TrainConfig
+from onelip.gan.observe import observe_gradients, observe_layers
+from onelip.gan.players import Players, build_players, run_device
+from onelip.gan.records import flatten
+from onelip.gan.run import RunFolder, RunResult
+from onelip.gan.sampling import GRID_COUNT, generate, write_grid
+from onelip.gan.step import train_step
+from onelip.gan.tensorboard import scalar_writer
+from onelip.provenance import provenance
+
+
+def train(
+    config: TrainConfig,
+    path: Path,
+    should_stop: Callable[[], bool] = lambda: False,
+    say: Callable[[str], None] = lambda message: None,
+) -> RunResult:
+    """Train one pair of players in the folder `path`, or continue where it stopped.
+
+    A finished run returns its result at once. On the CPU an interrupted run, continued, ends with the
+    weights and metrics of one that was never interrupted, bit for bit. `should_stop` is asked after
+    every step; `say` receives what the user should know. Raises CheckpointError for a folder of
+    another configuration.
+    """
+    config = config.resolved()
+    run = RunFolder(path)
+    run.claim(config)
+    with run.lock():
+        result = run.result()
+        return result if result is not None else _train(config, run, should_stop, say)
+
+
+def _train(
+    config: TrainConfig, run: RunFolder, should_stop: Callable[[], bool], say: Callable[[str], None]
+) -> RunResult:
+    data = load(config.data, Path(config.data_dir) if config.data_dir else None)
+    players = build_players(config, data.sample_shape)
+    done = _restore(players, config, run, say)
+    run.begin(done + 1, data.sample_shape, provenance())
+    if done == 0:
+        _draw_samples(players, config, run, 0)
+    with run.metrics_path.open("a") as metrics, scalar_writer(run.path, done + 1) as write_scalars:
+        for step in range(done + 1, config.steps + 1):
+            record = _measured_step(players, data, config, step)
+            broken = [name for name, value in flatten(record).items() if not math.isfinite(value)]
+            if broken:
+                return run.finish(RunResult("diverged", step, f"{' and '.join(broken)} not finite"))
+            metrics.write(json.dumps(record) + "\n")
+            metrics.flush()
+            write_scalars(record)
+            if step % config.samples_every == 0 or step == config.steps:
+                _draw_samples(players, config, run, step)
+            stopping = step < config.steps and should_stop()
+            if stopping or step % config.checkpoint_every == 0 or step == config.steps:
+                saved = save_checkpoint(run.checkpoints_path, step, players.state_dict())
+                if stopping:
+                    return RunResult("interrupted", step, f"saved {saved}")
+    _export_weights(players, run)
+    return run.finish(RunResult("finished", config.steps))
+
+
+def _restore(players: Players, config: TrainConfig, run: RunFolder, say: Callable[[str], None]) -> int:
+    """Load the newest whole checkpoint and return its step, 0 where there is none."""
+    step, state, warnings = load_newest(run.checkpoints_path, run_device(config))
+    for warning in warnings:
+        say(f"{warning}; continuing from step {step}")
+    if step:
+        players.load_state_dict(state)
+    return step
+
+
+def _measured_step(players: Players, data: DataSet, config: TrainConfig, step: int) -> dict[str, Any]:
+    """One training step and the measurements that are due, as a record of plain numbers."""
+    began = time.perf_counter()
+    values = train_step(players, data, config, step)
+    record: dict[str, Any] = {"step": step} | _to_floats(values)
+    record["seconds"] = time.perf_counter() - began
+    if all(map(math.isfinite, record.values())):
+        if step % config.gradients_every == 0 or step == 1:
+            record["input_gradient"] = observe_gradients(players, data, config, step)
+        if step % config.layers_every == 0 or step == 1:
+            record["layers"] = observe_layers(players.critic, data.sample_shape)
+    record["elapsed_seconds"] = time.perf_counter() - began
+    record["peak_memory_mib"] = _peak_memory_mib(run_device(config))
+    return record
+
+
+def _to_floats(values: dict[str, Tensor]) -> dict[str, float]:
+    """All values in one transfer: a synchronisation a step, not one a number."""
+    return dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
+
+
+def _peak_memory_mib(device: torch.device) -> float:
+    """Largest memory so far: of tensors on a GPU, of the whole process on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def _draw_samples(players: Players, config: TrainConfig, run: RunFolder, step: int) -> None:
+    samples = generate(players.generator, config.latent, GRID_COUNT, config.seed)
+    write_grid(run.samples_path / f"step-{step:08d}.png", samples)
+
+
+def _export_weights(players: Players, run: RunFolder) -> None:
+    """Final weights as safetensors: they leave the run, so nothing in them can execute."""
+    for name, player in (("generator", players.generator), ("critic", players.critic)):
+        tensors = {key: value.contiguous() for key, value in player.state_dict().items()}
+        write_atomically(run.weights_path(name), to_safetensors(tensors))

@@ -1,0 +1,100 @@
+"""The two players: a DCGAN pair for images of any size, an MLP pair for points in the plane.
+
+Radford, Metz, Chintala, "Unsupervised Representation Learning with DCGANs", 2016, with `width` as
+the one number that scales both. Critics carry no normalization layer: the constraint is the study's
+subject, and batch statistics would tie the samples of a batch together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from onelip.errors import ArgumentError
+
+HIDDEN_PER_WIDTH = 16  # units of an MLP's hidden layer for each unit of width
+_leaky = partial(nn.LeakyReLU, 0.2)
+COARSEST_SIDE = 8  # strided layers are added until the longer side is at most this
+
+
+def levels(shape: tuple[int, ...]) -> int:
+    """How often an image of `shape` is halved.
+
+    >>> levels((1, 28, 28)), levels((3, 64, 48)), levels((1, 8, 8))
+    (2, 3, 1)
+    """
+    depth = max(1, math.ceil(math.log2(max(shape[1:]) / COARSEST_SIDE)))
+    if min(shape[1:]) < 2**depth:
+        raise ArgumentError(
+            "image size", f"at least {2**depth} on the shorter side", shape, "use less elongated images"
+        )
+    return depth
+
+
+class ImageGenerator(nn.Module):
+    """Gaussian noise to images in [-1, 1]: a linear layer, then transposed convolutions that double."""
+
+    def __init__(self, latent: int, width: int, shape: tuple[int, ...]):
+        super().__init__()
+        depth = levels(shape)
+        self.shape = shape
+        self.coarse = (width * 2**depth, *(math.ceil(side / 2**depth) for side in shape[1:]))
+        channels = [width * 2**i for i in range(depth, 0, -1)]
+        doublings = [
+            layer
+            for into, out in pairwise(channels)
+            for layer in (nn.ConvTranspose2d(into, out, 4, 2, 1), nn.BatchNorm2d(out), nn.ReLU())
+        ]
+        self.project = nn.Linear(latent, math.prod(self.coarse))
+        self.layers = nn.Sequential(
+            nn.BatchNorm2d(channels[0]),
+            nn.ReLU(),
+            *doublings,
+            nn.ConvTranspose2d(channels[-1], shape[0], 4, 2, 1),
+            nn.Tanh(),
+        )
+
+    def forward(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch c h w"]:
+        images = self.layers(self.project(z).unflatten(1, self.coarse))
+        # A side that is no multiple of 2^levels was rounded up; the surplus is cut off.
+        return images[:, :, : self.shape[1], : self.shape[2]]
+
+
+def image_critic(width: int, shape: tuple[int, ...]) -> nn.Sequential:
+    """Strided convolutions that halve, one that keeps the size, and a linear score."""
+    layers: list[nn.Module] = []
+    into, sides = shape[0], shape[1:]
+    for i in range(levels(shape)):
+        layers += [nn.Conv2d(into, width * 2**i, 4, 2, 1), _leaky()]
+        into, sides = width * 2**i, tuple(side // 2 for side in sides)
+    layers += [nn.Conv2d(into, 2 * into, 3, 1, 1), _leaky(), nn.Flatten()]
+    return nn.Sequential(*layers, nn.Linear(2 * into * math.prod(sides), 1), nn.Flatten(0))
+
+
+def mlp(sizes: list[int], activation: Callable[[], nn.Module]) -> nn.Sequential:
+    """Linear layers of the given sizes with an activation between them."""
+    layers: list[nn.Module] = []
+    for into, out in pairwise(sizes):
+        layers += [nn.Linear(into, out), activation()]
+    return nn.Sequential(*layers[:-1])
+
+
+def build_generator(latent: int, width: int, shape: tuple[int, ...]) -> nn.Module:
+    """The generator for samples of `shape`: (channels, height, width), or (dimensions,) in the plane."""
+    if len(shape) == 1:
+        hidden = HIDDEN_PER_WIDTH * width
+        return mlp([latent, hidden, hidden, shape[0]], nn.ReLU)
+    return ImageGenerator(latent, width, shape)
+
+
+def build_critic(width: int, shape: tuple[int, ...]) -> nn.Module:
+    """The unconstrained critic for samples of `shape`, mapping [batch, *shape] to scores [batch]."""
+    if len(shape) == 1:
+        hidden = HIDDEN_PER_WIDTH * width
+        return nn.Sequential(*mlp([shape[0], hidden, hidden, hidden, 1], _leaky), nn.Flatten(0))
+    return image_critic(width, shape)

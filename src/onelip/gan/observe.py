@@ -1,0 +1,67 @@
+"""What is measured on a critic while it trains: input gradients, and every layer's norms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from onelip.data.sets import DataSet
+from onelip.gan.config import TrainConfig
+from onelip.gan.players import Players
+from onelip.gan.random import Stream, generator_for
+from onelip.gan.step import noise
+from onelip.linear.layers import LINEAR_LAYERS, input_shapes
+from onelip.linear.norm import operator_norm, reshaped_norm
+
+
+def input_gradient_norms(critic: nn.Module, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, " batch"]:
+    """‖∇ₓf(x)‖₂ of each sample, over all its axes."""
+    x = x.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(critic(x).sum(), x)
+    return torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+
+
+def observe_gradients(
+    players: Players, data: DataSet, config: TrainConfig, step: int
+) -> dict[str, dict[str, float]]:
+    """Mean and largest ‖∇ₓf‖ on a fresh batch of real, generated and interpolated points."""
+    random = generator_for(config.seed, step, Stream.OBSERVATION)
+    device = next(players.critic.parameters()).device
+    real = data.batch(random, config.batch).to(device)
+    with torch.no_grad(), frozen_statistics(players.generator):
+        generated = players.generator(noise(config, random, device))
+    t = torch.rand(config.batch, *[1] * (real.dim() - 1), generator=random).to(device)
+    points = {"real": real, "generated": generated, "interpolated": torch.lerp(real, generated, t)}
+    norms = {name: input_gradient_norms(players.critic, x) for name, x in points.items()}
+    return {name: {"mean": float(n.mean()), "max": float(n.max())} for name, n in norms.items()}
+
+
+def observe_layers(critic: nn.Module, sample_shape: tuple[int, ...]) -> dict[str, dict[str, Any]]:
+    """Of each linear layer at the weight in use: the reshaped norm, and the interval of the operator norm."""
+    measured = {}
+    shapes = input_shapes(critic, sample_shape)
+    for name, layer in critic.named_modules():
+        if isinstance(layer, LINEAR_LAYERS):
+            operator = operator_norm(layer, shapes[name])
+            reshaped = reshaped_norm(layer)
+            measured[name] = {
+                "reshaped": reshaped.upper,
+                "operator": {"lower": operator.lower, "upper": operator.upper},
+            }
+    return measured
+
+
+@contextmanager
+def frozen_statistics(module: nn.Module) -> Iterator[None]:
+    """Run a module in eval mode inside the block, so that no running statistic moves."""
+    was_training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(was_training)

@@ -1,0 +1,71 @@
+"""The state of a training run: two networks and their optimizers, built from a configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from onelip.constraint.apply import constrain
+from onelip.gan.config import TrainConfig
+from onelip.gan.networks import build_critic, build_generator
+from onelip.gan.random import Stream, derived_seed
+
+SPECTRAL_KINDS = {"sn": "spectral-reshaped", "sn-operator": "spectral"}
+
+
+@dataclass(frozen=True, eq=False)
+class Players:
+    """Everything that a step changes."""
+
+    generator: nn.Module
+    critic: nn.Module
+    generator_optimizer: torch.optim.Optimizer
+    critic_optimizer: torch.optim.Optimizer
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: part.state_dict() for name, part in vars(self).items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, part in vars(self).items():
+            part.load_state_dict(state[name])
+
+
+def build_players(config: TrainConfig, sample_shape: tuple[int, ...]) -> Players:
+    """Both networks with initial weights that follow from the seed alone, on the run's device."""
+    device = run_device(config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(config.seed, 0, Stream.INITIALIZATION))
+        generator = build_generator(config.latent, config.width, sample_shape).to(device)
+        critic = build_critic(config.width, sample_shape).to(device)
+        if config.method in SPECTRAL_KINDS:
+            constrain(
+                critic,
+                SPECTRAL_KINDS[config.method],
+                input_shape=sample_shape,
+                target=config.target,
+                iterations=config.power_iterations,
+            )
+    return Players(
+        generator,
+        critic,
+        _optimizer(config, generator, config.generator_lr),
+        _optimizer(config, critic, config.critic_lr),
+    )
+
+
+def run_device(config: TrainConfig) -> torch.device:
+    if config.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(config.device)
+
+
+def _optimizer(config: TrainConfig, module: nn.Module, lr: float | None) -> torch.optim.Optimizer:
+    assert lr is not None, "the configuration is resolved before players are built"
+    assert config.beta1 is not None
+    assert config.beta2 is not None
+    if config.optimizer == "rmsprop":
+        return torch.optim.RMSprop(module.parameters(), lr=lr, alpha=config.beta2)
+    return torch.optim.Adam(module.parameters(), lr=lr, betas=(config.beta1, config.beta2))

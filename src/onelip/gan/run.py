@@ -1,0 +1,152 @@
+"""A run on disk: configuration, metrics, checkpoints and result in one folder, for one process at a time.
+
+config.json       the resolved configuration
+starts.json       commit, versions and machine of each start; the shape of a sample
+metrics.jsonl     one record a generator step
+checkpoints/      the last two states
+samples/          grids from fixed noise
+generator.safetensors, critic.safetensors   final weights
+result.json       how it ended: finished, or diverged at which step; written last
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from onelip.errors import CheckpointError
+from onelip.files import write_json
+from onelip.gan.config import TrainConfig, differing_fields
+
+TAIL_BYTES = 65_536
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended. `diverged`: a loss became NaN or infinite at `step`; what was recorded is kept."""
+
+    status: Literal["finished", "diverged", "interrupted"]
+    step: int
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run."""
+
+    path: Path
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints_path(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def samples_path(self) -> Path:
+        return self.path / "samples"
+
+    def weights_path(self, player: str) -> Path:
+        return self.path / f"{player}.safetensors"
+
+    def config(self) -> TrainConfig:
+        """The stored configuration; CheckpointError where the folder holds none."""
+        return TrainConfig(**self._read("config.json", "is this a run folder?"))
+
+    def result(self) -> RunResult | None:
+        """How the run ended, None where it has not."""
+        if not (self.path / "result.json").exists():
+            return None
+        return RunResult(**self._read("result.json", "delete it to continue from the last checkpoint"))
+
+    def finish(self, result: RunResult) -> RunResult:
+        write_json(self.path / "result.json", dataclasses.asdict(result))
+        return result
+
+    def claim(self, config: TrainConfig) -> None:
+        """Create the folder for `config`, or make sure that it already is this configuration's."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        ours = dataclasses.asdict(config)
+        if not (self.path / "config.json").exists():
+            write_json(self.path / "config.json", ours)
+            return
+        differing = differing_fields(self._read("config.json", "delete the folder to start over"), ours)
+        if differing:
+            fields = ", ".join(f"{name} (there {a}, now {b})" for name, (a, b) in differing.items())
+            raise CheckpointError(
+                f"{self.path} holds a run of another configuration: {fields}: choose another --out"
+            )
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for this process; the system lets go of it however the process ends."""
+        with (self.path / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                message = f"{self.path} is being trained by another process: wait for it, or stop it"
+                raise CheckpointError(message) from None
+            yield
+
+    def begin(self, step: int, sample_shape: tuple[int, ...], provenance: dict[str, Any]) -> None:
+        """Make ready to continue at `step`: cut metrics back to it, and note the circumstances."""
+        self.samples_path.mkdir(exist_ok=True)
+        self._forget_from(step)
+        starts = [*self.starts(), {"step": step} | provenance]
+        write_json(self.path / "starts.json", {"sample_shape": sample_shape, "starts": starts})
+
+    def starts(self) -> list[dict[str, Any]]:
+        """When and where the run was started or continued: step, commit, versions, machine."""
+        if not (self.path / "starts.json").exists():
+            return []
+        return self._read("starts.json", "delete it")["starts"]
+
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of one sample, so that the generator can be rebuilt without the data."""
+        return tuple(self._read("starts.json", "train the run first")["sample_shape"])
+
+    def records(self) -> list[dict[str, Any]]:
+        """Every whole record; a torn last line, left by a kill, is not one."""
+        if not self.metrics_path.exists():
+            return []
+        lines = self.metrics_path.read_bytes().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith(b"\n")]
+
+    def last_step(self) -> int:
+        """The step of the newest record, read from the end of the file: cheap enough to poll."""
+        try:
+            with self.metrics_path.open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+                lines = file.read().splitlines(keepends=True)
+        except FileNotFoundError:
+            return 0
+        whole = [line for line in lines if line.endswith(b"\n") and line.startswith(b'{"step"')]
+        return json.loads(whole[-1])["step"] if whole else 0
+
+    def _forget_from(self, step: int) -> None:
+        if not self.metrics_path.exists():
+            return
+        keep = 0
+        for line in self.metrics_path.read_bytes().splitlines(keepends=True):
+            if not line.endswith(b"\n") or json.loads(line)["step"] >= step:
+                break
+            keep += len(line)
+        os.truncate(self.metrics_path, keep)
+
+    def _read(self, name: str, remedy: str) -> dict[str, Any]:
+        path = self.path / name
+        try:
+            return json.loads(path.read_text())
+        except FileNotFoundError:
+            raise CheckpointError(f"{path} is missing: {remedy}") from None
+        except ValueError:
+            raise CheckpointError(f"{path} is not valid JSON: {remedy}") from None
