@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.utils import parametrize
 
 from onelip.errors import ArgumentError
 from onelip.linear.maps import Convolution, Dense, LinearMap, PaddingMode
@@ -27,7 +29,11 @@ def linear_map(layer: nn.Module, input_shape: tuple[int, ...], weight: Tensor | 
         return Dense(layer.weight if weight is None else weight)
     if isinstance(layer, _ConvNd):
         return _convolution(layer, input_shape, layer.weight if weight is None else weight)
-    raise ArgumentError(
+    raise _not_linear(layer)
+
+
+def _not_linear(layer: nn.Module) -> ArgumentError:
+    return ArgumentError(
         "layer",
         "nn.Linear, nn.Conv1d/2d/3d or nn.ConvTranspose1d/2d/3d",
         type(layer).__name__,
@@ -65,6 +71,34 @@ def _convolution(layer: _ConvNd, input_shape: tuple[int, ...], weight: Tensor) -
     return map
 
 
+@torch.no_grad()
+def current_weight(layer: nn.Module) -> Tensor:
+    """The weight that `layer` applies in eval mode, its parametrizations evaluated and none advanced."""
+    if not isinstance(layer, LINEAR_LAYERS):
+        raise _not_linear(layer)
+    if not parametrize.is_parametrized(layer, "weight"):
+        return layer.weight.detach()
+    parametrizations = cast(nn.ModuleDict, layer.parametrizations)
+    training = {part: part.training for part in parametrizations.modules()}
+    try:
+        parametrizations.eval()
+        return layer.weight.detach().clone()
+    finally:
+        for part, flag in training.items():
+            part.training = flag
+
+
+def ample_shape(layer: nn.Module) -> tuple[int, ...]:
+    """An input_shape so large that every tap of the kernel meets more than padding."""
+    if isinstance(layer, nn.Linear):
+        return (layer.in_features,)
+    if not isinstance(layer, _ConvNd):
+        raise _not_linear(layer)
+    pads = layer_padding(layer)
+    sides = zip(layer.kernel_size, layer.dilation, layer.stride, pads, strict=True)
+    return (layer.in_channels, *(2 * (d * k + s + sum(pad)) for k, d, s, pad in sides))
+
+
 def layer_padding(layer: _ConvNd) -> tuple[tuple[int, int], ...]:
     """(before, after) per axis; 'same' puts the odd one behind, as torch does."""
     if layer.padding == "valid":
@@ -85,11 +119,12 @@ def input_shapes(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, t
     """
     shapes: dict[str, tuple[int, ...]] = {}
 
-    def record(name: str, inputs: tuple[Tensor, ...]) -> None:  # a hook's result would replace the input
+    def record(name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        # A hook returns None, or its result would replace the input.
         shapes.setdefault(name, tuple(inputs[0].shape[1:]))
 
     hooks = [
-        layer.register_forward_pre_hook(lambda _, inputs, name=name: record(name, inputs))
+        layer.register_forward_pre_hook(partial(record, name))
         for name, layer in module.named_modules()
         if isinstance(layer, LINEAR_LAYERS)
     ]

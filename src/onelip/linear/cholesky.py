@@ -1,0 +1,88 @@
+"""Sound upper bounds on norms: a Cholesky factorisation that runs to its end is a proof.
+
+Rump, "Verification of positive definiteness", BIT Numerical Mathematics 46 (2006): if floating-point
+Cholesky of H = t·I − A*A succeeds, then λ_min(H) ≥ −(a small known number), hence ‖A‖₂² ≤ t + allowance.
+
+Note: rounding. u = 2⁻⁵³ and everything is float64, real or complex. The arithmetic may run in any order
+and may fuse multiply and add; fast (Strassen-like) products are excluded, and so is overflow.
+
+1.  One real operation rounds by a factor 1 + δ with |δ| ≤ u, one complex operation with |δ| ≤ √2·γ₂ < 3u
+    (Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed., Lemma 3.5). A product of k such
+    factors differs from 1 by at most γ₃ₖ = 3ku/(1 − 3ku) ≤ 4ku =: growth(k) wherever ku ≤ 1/12.
+2.  A computed Gram matrix Ĝ of A with m rows obeys |Ĝ − A*A| ≤ growth(m)·|A|*|A| entry by entry (ibid. §3.5),
+    so ‖Ĝ − A*A‖₂ ≤ growth(m)·‖A‖_F². Only its lower triangle is read; the bound is symmetric.
+3.  H = t·I − Ĝ rounds on its diagonal only, by at most u·h_ii, and 0 < h_ii ≤ t if it succeeds.
+4.  The computed factor obeys |R*R − H| ≤ c·|R*||R| with c = growth(n + 2) (ibid. Lemma 8.4; one operation
+    more, for pivots that are applied as rounded reciprocals). The diagonal gives Σₖ|r_ki|² ≤ h_ii/(1 − c),
+    Cauchy–Schwarz |R*R − H|_ij ≤ c/(1 − c)·√(h_ii h_jj), whose norm is ≤ 2c·trace H ≤ 2c·n·t.
+5.  Underflow adds at most 2⁻¹⁰⁷⁴ an operation: below 2⁻⁹⁰⁰ in all for any matrix that fits a memory.
+
+Together λ_max(A*A) ≤ t + t·(u + 2n·growth(n + 2)) + growth(m)·‖A‖_F² + 2⁻⁹⁰⁰. Callers scale a
+weight by a power of two first: with its largest entry in [1, 2) squares stay finite and 2⁻⁹⁰⁰ is nothing.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Inexact
+from torch import Tensor
+
+U = 2.0**-53
+UNDERFLOW = 2.0**-900
+# Covers the rounding of a bound's own evaluation: a handful of float64 operations on its way out.
+OUTWARD = 1 + 2.0**-50
+
+
+def growth(k: int) -> float:
+    """Bound on |Π(1 + δᵢ) − 1| over k real or complex roundings: item 1 of the note.
+
+    >>> growth(1000) < 1e-12
+    True
+    """
+    assert k * U <= 1 / 12, f"{k} operations are too many for this bound"
+    return 4 * k * U
+
+
+def gram(A: Inexact[Tensor, "*batch m n"]) -> Inexact[Tensor, "*batch r r"]:
+    """A*A or AA*, whichever is smaller: both have the norm ‖A‖₂²."""
+    return A.mH @ A if A.shape[-1] <= A.shape[-2] else A @ A.mH
+
+
+def proves(G: Inexact[Tensor, "batch n n"], t: Float[Tensor, "batch"]) -> Bool[Tensor, "batch"]:
+    """Whether Cholesky of t·I − G runs to its end, matrix by matrix."""
+    H = -G
+    H.diagonal(dim1=-2, dim2=-1).add_(t.unsqueeze(-1))
+    return torch.linalg.cholesky_ex(H).info == 0
+
+
+def proved_squares(
+    G: Inexact[Tensor, "batch n n"], estimate: Float[Tensor, "batch"], rtol: float
+) -> Float[Tensor, "batch"]:
+    """Per matrix a t ≥ estimate·(1 + rtol) for which Cholesky of t·I − G succeeded.
+
+    A matrix that refuses gets four times the margin and is tried again: a bad estimate costs width and
+    time, never soundness.
+    """
+    floor = (rtol * 2.0**-10 * estimate.max()).clamp_min(UNDERFLOW)
+    t = (estimate * (1 + rtol)).clamp_min(floor)
+    open_ = torch.arange(len(G), device=G.device)
+    margin = rtol
+    while len(open_ := open_[~proves(G[open_], t[open_])]):
+        margin *= 4
+        t[open_] = (estimate[open_] * (1 + margin)).clamp_min(floor * margin / rtol)
+    return t
+
+
+def square_bound(t: Tensor, size: int, terms: int, frobenius: float) -> Tensor:
+    """‖A‖₂² ≤ this, once Cholesky of t·I − gram(A) succeeded: the last line of the note.
+
+    size: order of the Gram matrix. terms: length of its inner products. frobenius: bound on ‖A‖_F.
+    """
+    allowance = t * (U + 2 * size * growth(size + 2)) + growth(terms) * frobenius**2 + UNDERFLOW
+    return (t + allowance) * OUTWARD
+
+
+def leading_eigenvalues(G: Inexact[Tensor, "batch n n"]) -> Float[Tensor, "batch"]:
+    """Estimates, good to single precision, of each largest eigenvalue. No bound in either direction."""
+    single = torch.complex64 if G.is_complex() else torch.float32
+    return torch.linalg.eigvalsh(G.to(single))[..., -1].double().clamp_min(0)

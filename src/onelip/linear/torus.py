@@ -1,0 +1,153 @@
+"""Upper bounds on the norm of a convolution from its symbols on a torus.
+
+Circular bound: zero padding is a compression of a circular convolution, so its norm is at most
+max_ω‖Ŵ(ω)‖. Envelope bound: with f(ω) ≥ ‖Ŵ(ω)‖² and x supported in a box of the torus, Parseval gives
+‖Ax‖² ≤ mean_ω f(ω)‖x̂(ω)‖² = ⟨x, (T ⊗ I) x⟩, where T is the circulant operator of f cut down to the box, one
+scalar a pair of pixels. Hence ‖A‖² ≤ λ_max(T) ≤ max f: what the box takes away from a plane wave is
+credited, only the turning of singular vectors with ω is not. T is as large as the image, not the channels.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from onelip.linear.cholesky import (
+    OUTWARD,
+    gram,
+    growth,
+    leading_eigenvalues,
+    proved_squares,
+    square_bound,
+)
+from onelip.linear.symbol import (
+    PHASE_ERROR,
+    Stencil,
+    half_spectrum,
+    symbol_error,
+    symbol_size,
+    symbols,
+)
+
+# Beyond this many pixels the envelope costs more than the ~1/size² that it could still take off.
+ENVELOPE_PIXELS = 1024
+# The search for the supremum over all frequencies ends with the width that it has at this many cells.
+EVERY_SIZE_CELLS = 4096
+
+
+class FrequencyBound(NamedTuple):
+    """A proved upper bound, and where on which torus the symbol was largest: a start for a lower bound."""
+
+    upper: float
+    peak: Int[Tensor, "axes"]
+    torus: tuple[int, ...]
+
+
+def squared_norms(
+    stencil: Stencil, frequencies: Int[Tensor, "F axes"], torus: tuple[int, ...], rtol: float
+) -> Float[Tensor, "F"]:
+    """Proved f(ω) ≥ ‖Ŵ(ω)‖², the largest over groups, each within about rtol."""
+    A = symbols(stencil, frequencies, torus).flatten(0, 1)
+    G = gram(A)
+    t = proved_squares(G, leading_eigenvalues(G), rtol)
+    square = square_bound(t, G.shape[-1], max(A.shape[1:]), symbol_size(stencil))
+    norm = square.sqrt() + symbol_error(stencil)
+    return norm.square().reshape(-1, len(frequencies)).amax(0) * OUTWARD
+
+
+def circular_bound(stencil: Stencil, torus: tuple[int, ...], rtol: float) -> FrequencyBound:
+    """Proved max_ω‖Ŵ(ω)‖ over the frequencies of a torus."""
+    frequencies, _ = half_spectrum(torus)
+    square, peak = squared_norms(stencil, frequencies, torus, rtol).cpu().max(0)
+    return FrequencyBound(math.sqrt(square) * OUTWARD, frequencies[peak], torus)
+
+
+def every_size_bound(stencil: Stencil, rtol: float) -> FrequencyBound:
+    """Proved sup_ω‖Ŵ(ω)‖ over all ω: at least the norm at every size, with zeros or on any torus.
+
+    Note: modulus of continuity. Fix unit u, v and all axes but one; p(ω) = u*Ŵ(ω)v is a trigonometric
+    polynomial of span L = highest − lowest cell, and q = |p|² a real one of degree L with 0 ≤ q ≤ Q = max q.
+    q − Q/2 has degree L and maximum modulus Q/2, so by M. Riesz (1914) q(ω* + δ) ≥ Q·cos²(Lδ/2) around its
+    maximiser ω* for |δ| ≤ π/L. Axis by axis: if the supremum is attained in a cell of the frequency cube with
+    centre g and half-widths hᵢ, then ‖Ŵ(g)‖ ≥ sup·Π cos(Lᵢhᵢ/2). So sup ≤ the maximum over any cells that
+    cover the cube of ‖Ŵ(g)‖/Π cos(Lᵢhᵢ/2). Pfister & Bresler, "Bounding Multivariate Trigonometric
+    Polynomials", IEEE Trans. Signal Processing 2019, bound the same maximum on a uniform grid; here only the
+    cells that can hold it are halved.
+    """
+    span = (stencil.cells.amax(0) - stencil.cells.amin(0)).tolist()
+    counts = tuple(4 * L if L else 1 for L in span)
+    cells = torch.cartesian_prod(*(torch.arange(n) for n in counts)).reshape(-1, len(counts))
+    cells = cells[_not_mirrored(cells, counts)]
+    bound, best, peak, peak_torus = 0.0, -1.0, cells[0], counts
+    while len(cells):
+        centre, torus = 2 * cells + 1, tuple(2 * n for n in counts)
+        loss = math.prod(math.cos(math.pi * L / (2 * n)) for L, n in zip(span, counts, strict=True))
+        loss *= 1 - 2.0**-48
+        norm = squared_norms(stencil, centre, torus, rtol / 4).sqrt().cpu() * OUTWARD
+        if norm.max() > best:
+            best, peak, peak_torus = float(norm.max()), centre[norm.argmax()], torus
+        halve = norm / loss > best * (1 + rtol / 2)
+        if 2 ** len(counts) * int(halve.sum()) > EVERY_SIZE_CELLS:
+            halve[:] = False
+        bound = max([bound, *(norm / loss)[~halve].tolist()])
+        cells, counts = _halved(cells[halve], counts, span)
+    return FrequencyBound(bound * OUTWARD, peak, peak_torus)
+
+
+def _not_mirrored(cells: Int[Tensor, "F axes"], counts: tuple[int, ...]) -> Bool[Tensor, "F"]:
+    """One cell of each pair ±: a real kernel has conjugate symbols there."""
+    place = torch.tensor([math.prod(counts[axis + 1 :]) for axis in range(len(counts))])
+    return (cells * place).sum(1) <= ((torch.tensor(counts) - 1 - cells) * place).sum(1)
+
+
+def _halved(
+    cells: Int[Tensor, "F axes"], counts: tuple[int, ...], span: list[int]
+) -> tuple[Int[Tensor, "_ axes"], tuple[int, ...]]:
+    """Each cell in two along every axis on which the symbol varies at all."""
+    parts = [2 if L else 1 for L in span]
+    offsets = torch.cartesian_prod(*(torch.arange(part) for part in parts)).reshape(-1, len(parts))
+    children = (cells * torch.tensor(parts)).unsqueeze(1) + offsets.unsqueeze(0)
+    return children.flatten(0, 1), tuple(n * part for n, part in zip(counts, parts, strict=True))
+
+
+def zero_padded_bound(stencil: Stencil, rtol: float) -> FrequencyBound:
+    """Proved bound on the norm of the stencil between its boxes: circular, and the envelope where cheap."""
+    torus = stencil.torus
+    frequencies, row = half_spectrum(torus)
+    half = squared_norms(stencil, frequencies, torus, rtol)
+    square, peak = half.max(0)
+    box = min(stencil.in_cells, stencil.out_space, key=math.prod)
+    if math.prod(box) <= ENVELOPE_PIXELS:
+        f = half[row.to(half.device)].reshape(torus)
+        square = torch.minimum(square, envelope_square(f, box, rtol))
+    return FrequencyBound(math.sqrt(square) * OUTWARD, frequencies[peak.cpu()], torus)
+
+
+def envelope_square(f: Float[Tensor, "*torus"], box: tuple[int, ...], rtol: float) -> Float[Tensor, ""]:
+    """Proved bound on λ_max of the circulant operator of f ≥ 0 (f(ω) = f(−ω)) cut down to a box."""
+    kernel, error = _inverse_transform(f)
+    T = kernel
+    for axis, n in enumerate(box):
+        apart = (torch.arange(n)[:, None] - torch.arange(n)[None, :]).remainder(f.shape[axis]).to(f.device)
+        T = T.index_select(2 * axis, apart.flatten()).unflatten(2 * axis, (n, n))
+    pixels = math.prod(box)
+    T = T.permute(*range(0, T.ndim, 2), *range(1, T.ndim, 2)).reshape(1, pixels, pixels)
+    t = proved_squares(T, leading_eigenvalues(T), rtol / 4)
+    # Each of the pixels in a row of T carries the transform's error; nothing was squared, hence no Gram term.
+    return square_bound(t, pixels, 0, 0.0)[0] + pixels * error * (1 + growth(pixels))
+
+
+def _inverse_transform(f: Float[Tensor, "*torus"]) -> tuple[Float[Tensor, "*torus"], float]:
+    """mean_ω f(ω) exp(iω·d) for each displacement d, axis by axis, with a bound on each entry's error."""
+    kernel, error = f.to(torch.complex128), 0.0
+    for n in f.shape:
+        turns = (torch.arange(n)[:, None] * torch.arange(n)[None, :]).remainder(n)
+        angle = (2 * math.pi * (turns.double() / n)).to(f.device)
+        wave = torch.polar(torch.full_like(angle, 1 / n), angle)
+        kernel = kernel.movedim(0, -1) @ wave  # after the last axis all are back in place
+        error += 2 * (PHASE_ERROR + growth(n + 2))
+    return kernel.real, error * float(f.max())
