@@ -1,0 +1,121 @@
+"""What is the Lipschitz constant of this network, and how do you know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+from torch.export import ExportedProgram
+
+from onelip.certificate.compose import Bound, Composition
+from onelip.certificate.effects import Copies, Effect
+from onelip.certificate.graph import Node, trace
+from onelip.certificate.probe import Witness, probe, ratio
+from onelip.errors import ArgumentError
+from onelip.linear.interval import NormInterval
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One operator of the network: what it does alone, and the bound on everything up to it.
+
+    name: the module that it belongs to. norm: of the operator alone, None for sums and what has no bound.
+    cumulative: bound from the network's input to here. method: what gave it. note: why, in words.
+    """
+
+    name: str
+    operator: str
+    norm: NormInterval | None
+    cumulative: float
+    method: str
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """lower ≤ Lip(f) ≤ upper in the ℓ2 norm, for the exact-arithmetic function f of the stored weights.
+
+    f is the network in eval mode on one sample. `upper` is proved and rounded outward, and infinite for the
+    reason `why` where no finite bound is known; `method` says what gave it. `lower` is the ratio of the
+    witness, a pair of inputs evaluated in float64 (0 without one).
+    """
+
+    lower: float
+    upper: float
+    layers: tuple[Layer, ...]
+    witness: Witness | None
+    method: str
+    why: str
+    input_shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        assert 0 <= self.lower <= self.upper, f"a witness of {self.lower} above the bound {self.upper}"
+
+    def recheck(self, module: nn.Module | ExportedProgram) -> float:
+        """The witness's ratio, evaluated again on `module`. Raises ArgumentError without a witness."""
+        if self.witness is None:
+            raise ArgumentError(
+                "certificate", "one with a witness", "starts=0", "certify with starts=1 or more"
+            )
+        return ratio(trace(module, self.input_shape), self.witness.x, self.witness.y)
+
+
+def certify(
+    module: nn.Module | ExportedProgram,
+    input_shape: tuple[int, ...],
+    *,
+    starts: int = 4,
+    steps: int = 50,
+    seed: int = 0,
+) -> Certificate:
+    """Bound the ℓ2 Lipschitz constant of a network from above, with proof, and from below, with a witness.
+
+    module: any network of one tensor that torch.export can trace, in eval mode whatever its current mode,
+        or an exported program. Weight parametrizations are evaluated, not trusted.
+    input_shape: of one sample, without the batch axis.
+    starts, steps, seed: of the search for the witness; starts=0 leaves `lower` at 0.
+
+    Raises UnknownOperatorError for an operator without a rule and for one that mixes the samples of a
+    batch, NonFiniteError for NaN or infinite weights, ArgumentError for what cannot be traced. Products of
+    two tensors that depend on the input (attention, gates) give an infinite bound and the reason.
+
+    >>> import torch
+    >>> network = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    >>> network[0].weight.data = torch.tensor([[3.0, 0.0], [0.0, 4.0]])
+    >>> certificate = certify(network, input_shape=(2,))
+    >>> round(certificate.lower, 3), round(certificate.upper, 3)
+    (4.0, 4.0)
+    """
+    _check_search(starts, steps)
+    graph = trace(module, input_shape)
+    composition = Composition(graph)
+    bound = composition.run()
+    witness = probe(graph, starts, steps, seed)
+    return Certificate(
+        lower=0.0 if witness is None else witness.ratio,
+        upper=bound.constant,
+        layers=tuple(
+            _layer(node, known) for node, known in composition.bounds.items() if _is_worth_a_row(known)
+        ),
+        witness=witness,
+        method=bound.method,
+        why=bound.why,
+        input_shape=tuple(input_shape),
+    )
+
+
+def _check_search(starts: object, steps: object) -> None:
+    for name, value, least in (("starts", starts, 0), ("steps", steps, 1)):
+        if not isinstance(value, int) or value < least:
+            raise ArgumentError(
+                name, f"an integer of at least {least}", repr(value), f"pass {name}={max(least, 4)}"
+            )
+
+
+def _is_worth_a_row(bound: Bound) -> bool:
+    """Moves that copy nothing twice change no distance, and the input is no layer."""
+    return type(bound.effect) is not Effect and not (isinstance(bound.effect, Copies) and bound.norm is None)
+
+
+def _layer(node: Node, bound: Bound) -> Layer:
+    return Layer(node.layer, node.operator, bound.norm, bound.constant, bound.method, bound.why)

@@ -1,0 +1,106 @@
+"""Lower bounds with a witness: two inputs whose images lie far apart, for anyone to evaluate again.
+
+Gradient ascent on the norm of the Jacobian, in finite differences so that the kinks of a ReLU network
+count. For a centre x and a unit direction d, and u the unit vector along f(x + rd) − f(x − rd), the
+gradients J₊ᵀu and J₋ᵀu at the two ends give both steps: their sum is the power iteration's next
+direction, their difference the ascent direction of the centre.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from onelip.certificate.graph import Graph
+
+_SCALES = (1.0, 0.1, 10.0, 0.001)  # of the starts: nothing is known about the domain
+_RADIUS = 1e-3  # half the distance of a pair, relative to its centre
+_STRIDE = 0.2  # first step of the centre, relative to its norm
+
+
+@dataclass(frozen=True, eq=False)
+class Witness:
+    """Two inputs and a lower bound on ‖f(x) − f(y)‖ / ‖x − y‖, evaluated in float64 and rounded down."""
+
+    x: Float[Tensor, "*input_shape"]
+    y: Float[Tensor, "*input_shape"]
+    ratio: float
+
+
+def probe(graph: Graph, starts: int, steps: int, seed: int = 0) -> Witness | None:
+    """The best pair that `starts` seeded ascents of `steps` steps each find; None for no starts.
+
+    >>> from torch import nn
+    >>> from onelip.certificate.graph import trace
+    >>> layer = nn.Linear(2, 2)
+    >>> layer.weight.data = torch.diag(torch.tensor([3.0, 1.0]))
+    >>> round(probe(trace(layer, (2,)), starts=1, steps=20).ratio, 6)
+    3.0
+    """
+    found = [_ascend(graph, seed + i, _SCALES[i % len(_SCALES)], steps) for i in range(starts)]
+    rated = [Witness(x, y, ratio(graph, x, y)) for x, y in found]
+    return max(rated, key=lambda witness: witness.ratio, default=None)
+
+
+def ratio(graph: Graph, x: Tensor, y: Tensor) -> float:
+    """‖f(x) − f(y)‖ / ‖x − y‖ in float64, less an allowance for its own rounding.
+
+    The allowance is an estimate: sixteen times the distance of a float32 evaluation from the float64 one,
+    scaled by the ratio of their units of rounding, and the rounding of the final subtraction.
+    """
+    distance = (x - y).norm().item()
+    if distance == 0:
+        return 0.0
+    fx, fy = _single(graph, x), _single(graph, y)
+    error = sum((_single(graph, z.float()).double() - fz).norm().item() for z, fz in ((x, fx), (y, fy)))
+    allowance = 16 * 2.0**-29 * error + 2.0**-51 * (fx.norm() + fy.norm()).item()
+    value = ((fx - fy).norm().item() - allowance) / distance * (1 - (x.numel() + fx.numel()) * 2.0**-50)
+    return max(value, 0.0) if math.isfinite(value) else 0.0
+
+
+def _single(graph: Graph, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return graph.run(x.expand(graph.batch, *x.shape).contiguous()).reshape(graph.batch, -1)[0]
+
+
+def _ascend(graph: Graph, seed: int, scale: float, steps: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    shape = graph.input.shape[1:]
+    x = scale * torch.randn(shape, dtype=torch.float64, generator=generator)
+    d = _unit(torch.randn(shape, dtype=torch.float64, generator=generator))
+    best, pair = -1.0, (x, x + _RADIUS * d)
+    for step in range(steps):
+        r = _RADIUS * max(x.norm().item(), 1e-6)
+        ends = torch.stack([x + r * d, x - r * d]).requires_grad_()
+        difference = _images(graph, ends)
+        size = difference.norm()
+        if not size.isfinite():
+            break
+        if size.item() / (2 * r) > best:
+            best, pair = size.item() / (2 * r), (ends[0].detach(), ends[1].detach())
+        upper, lower = torch.autograd.grad(size, ends)[0]
+        if not (upper.isfinite().all() and lower.isfinite().all()):
+            break
+        d = _unit(upper - lower, otherwise=d)
+        x = x + _STRIDE * (1 - step / steps) * x.norm() * _unit(upper + lower, otherwise=torch.zeros_like(x))
+    return pair
+
+
+def _images(graph: Graph, ends: Tensor) -> Tensor:
+    """f(first) − f(second)."""
+    if graph.batch == 1:
+        return (graph.run(ends[:1]) - graph.run(ends[1:])).flatten()
+    repeated = torch.cat([ends, ends[:1].expand(graph.batch - 2, *ends.shape[1:])])
+    images = graph.run(repeated).reshape(graph.batch, -1)
+    return images[0] - images[1]
+
+
+def _unit(x: Tensor, otherwise: Tensor | None = None) -> Tensor:
+    norm = torch.linalg.vector_norm(x)
+    if norm == 0 and otherwise is not None:
+        return otherwise
+    return x / max(norm.item(), torch.finfo(x.dtype).tiny)

@@ -1,0 +1,118 @@
+"""Rewrites of a traced graph: what is computed twice is shared, and extrema of two become a sort.
+
+(a, b) ↦ (min, max) permutes its entries, so it is 1-Lipschitz jointly, which MaxMin and GroupSort
+networks rely on (Anil, Lucas, Grosse, "Sorting out Lipschitz function approximation", ICML 2019); the
+bound of each output alone cannot see that. Once written as one sort, the general rules do.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, cast
+
+import torch
+from torch import Tensor, fx
+
+_aten = torch.ops.aten
+_SIDES: dict[Any, int] = {
+    _aten.minimum.default: 0,
+    _aten.min.other: 0,
+    _aten.maximum.default: 1,
+    _aten.max.other: 1,
+}
+
+
+def plain_copies(graph: fx.Graph) -> None:
+    """copy(a, b), which is b in the shape of a, as an expansion of b, in place: copy has no derivative."""
+    for node in graph.find_nodes(op="call_function", target=_aten.copy.default):
+        node.target, node.args = _aten.expand_as.default, (node.args[1], node.args[0])
+
+
+def share(graph: fx.Graph) -> None:
+    """Compute equal calls on equal arguments once, in place: a functional graph has no side effects."""
+    known: dict[Any, fx.Node] = {}
+    for node in list(graph.nodes):
+        if node.op != "call_function" or torch.Tag.nondeterministic_seeded in getattr(
+            node.target, "tags", ()
+        ):
+            continue
+        key = (node.target, repr(node.args), repr(node.kwargs))  # nodes have unique names
+        if key in known:
+            node.replace_all_uses_with(known[key])
+            graph.erase_node(node)
+        else:
+            known[key] = node
+
+
+def sort_pairs(graph: fx.Graph) -> None:
+    """Replace maximum(a, b), minimum(a, b), and extrema along an axis of length 2, by one sort a pair."""
+    sorted_pairs: dict[Any, fx.Node] = {}
+    for node in list(graph.nodes):
+        if node.op != "call_function":
+            continue
+        replacement = _of_two_tensors(graph, node, sorted_pairs) or _along_an_axis(graph, node, sorted_pairs)
+        if replacement is not None:
+            node.replace_all_uses_with(replacement)
+            graph.erase_node(node)
+    graph.eliminate_dead_code()
+
+
+def _of_two_tensors(graph: fx.Graph, node: fx.Node, known: dict[Any, fx.Node]) -> fx.Node | None:
+    side = _SIDES.get(node.target)
+    if side is None:
+        return None
+    a, b = sorted(cast(Any, node.args), key=str)
+    if not (isinstance(a, fx.Node) and isinstance(b, fx.Node) and _shape(a) == _shape(b)):
+        return None
+    if (a, b) not in known:
+        with graph.inserting_before(node):
+            pair = _call(graph, node, _aten.stack.default, [a, b], -1)
+            ordered = _call(graph, node, _aten.sort.default, pair, -1)
+            known[a, b] = _call(graph, node, operator.getitem, ordered, 0)
+    with graph.inserting_before(node):
+        return _call(graph, node, _aten.select.int, known[a, b], -1, side)
+
+
+def _along_an_axis(graph: fx.Graph, node: fx.Node, known: dict[Any, fx.Node]) -> fx.Node | None:
+    found = _extremum(node)
+    if found is None:
+        return None
+    x, axis, keepdim, side = found
+    if not isinstance(axis, int) or _shape(x)[axis] != 2:
+        return None
+    axis %= len(_shape(x))
+    if (x, axis) not in known:
+        with graph.inserting_before(node):
+            ordered = _call(graph, node, _aten.sort.default, x, axis)
+            known[x, axis] = _call(graph, node, operator.getitem, ordered, 0)
+    with graph.inserting_before(node):
+        chosen = _call(graph, node, _aten.select.int, known[x, axis], axis, side)
+        return _call(graph, node, _aten.unsqueeze.default, chosen, axis) if keepdim else chosen
+
+
+def _extremum(node: fx.Node) -> tuple[fx.Node, Any, bool, int] | None:
+    """(x, axis, keepdim, 0 for the minimum or 1 for the maximum) of amax, amin, max and min along an axis."""
+    arguments: Any = node.args
+    side = {_aten.amin.default: 0, _aten.amax.default: 1}.get(cast(Any, node.target))
+    if side is not None:
+        axes = arguments[1] if len(arguments) > 1 else []
+        keepdim = len(arguments) > 2 and bool(arguments[2])
+        return (arguments[0], axes[0], keepdim, side) if len(axes) == 1 else None
+    if node.target is not operator.getitem or node.args[1] != 0:
+        return None
+    call: Any = node.args[0]
+    side = {_aten.min.dim: 0, _aten.max.dim: 1}.get(call.target)
+    if side is None:
+        return None
+    return (call.args[0], call.args[1], len(call.args) > 2 and bool(call.args[2]), side)
+
+
+def _shape(node: fx.Node) -> tuple[Any, ...]:
+    value = node.meta.get("val")
+    return tuple(value.shape) if isinstance(value, Tensor) else ()
+
+
+def _call(graph: fx.Graph, at: fx.Node, target: Any, *args: Any) -> fx.Node:
+    made = graph.call_function(target, args)
+    made.meta["nn_module_stack"] = at.meta.get("nn_module_stack", {})
+    return made
