@@ -1,0 +1,1 @@
+"""Keep a module's Lipschitz constant at a target while it trains."""
