@@ -1,0 +1,148 @@
+"""Benchmark pairs in any dimension whose W₁, optimal potential and optimal plan are known.
+
+u(x) = min_n ‖x − a_n‖ + b_n is 1-Lipschitz and falls with slope one along every ray towards the centre
+of its active funnel. Q is uniform on a cube; moving its mass down these rays gives P, and no plan is
+cheaper, because −u falls by exactly the distance moved: W₁(P, Q) = E‖x − y‖ = E_P(−u) − E_Q(−u).
+
+A. Korotin, A. Kolesov, E. Burnaev, "Kantorovich Strikes Back! Wasserstein GANs are not Optimal
+Transport?", NeurIPS 2022.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from onelip.errors import ArgumentError
+from onelip.transport.pair import CoupledSamples, KnownPair
+from onelip.transport.samples import distances, require_positive
+
+HALF_WIDTH = 2.5
+_BIAS_SCALE = 0.1
+# x moves from the fraction t of its ray to t⁸.
+_POWER = 8
+
+
+@dataclass(frozen=True, eq=False)
+class FunnelPair(KnownPair):
+    """The pair that N funnels in D dimensions define.
+
+    centers: [N, D]. bias: [N]. Samples have the dtype and the device of the centers.
+    """
+
+    centers: Float[Tensor, "funnels dim"]
+    bias: Float[Tensor, "funnels"]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.centers.shape[1],)
+
+    def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> FunnelPair:
+        """The same pair in another dtype or on another device."""
+        return replace(self, centers=self.centers.to(device, dtype), bias=self.bias.to(device, dtype))
+
+    def potential(self, points: Float[Tensor, "size dim"]) -> Float[Tensor, "size"]:
+        """The optimal potential −u.
+
+        >>> FunnelPair(torch.zeros(1, 2), torch.zeros(1)).potential(torch.tensor([[3.0, 4.0]]))
+        tensor([-5.])
+        """
+        return -(distances(points, self.centers) + self.bias).amin(1)
+
+    @torch.no_grad()
+    def sample(self, generator: torch.Generator, size: int) -> CoupledSamples:
+        """Rows of the optimal plan: y uniform on the cube, x where its mass comes from.
+
+        The numbers are drawn on the generator's device: one on the CPU gives the same sample everywhere.
+        """
+        require_positive("size", size)
+        uniform = torch.rand(
+            size, *self.shape, generator=generator, dtype=self.centers.dtype, device=generator.device
+        )
+        return self.couple(((2 * uniform - 1) * HALF_WIDTH).to(self.centers.device))
+
+    def couple(self, y: Float[Tensor, "size dim"]) -> CoupledSamples:
+        """x = low + t⁸(up − low), t = ‖y − low‖/‖up − low‖: x on the ray of each y, nearer to its centre.
+
+        >>> coupled = FunnelPair(torch.zeros(1, 1), torch.zeros(1)).couple(torch.tensor([[1.25]]))
+        >>> coupled.x, coupled.gradient, coupled.distance  # a ray from 0 to 2.5, t = 1/2
+        (tensor([[0.0098]]), tensor([[-1.]]), tensor([1.2402]))
+        """
+        ray = _rays(self, y)
+        to_up = torch.minimum(_to_face(y, ray.v), _to_crossing(self, y, ray))
+        t = ray.length / (ray.length + to_up)
+        kept = t ** (_POWER - 1)  # t⁸ ‖up − low‖ = t⁷ ‖y − low‖
+        x = ray.low + kept[:, None] * (y - ray.low)
+        return CoupledSamples(x, y, gradient=-ray.v, distance=(1 - kept) * ray.length)
+
+
+class _Rays(NamedTuple):
+    """Of each y: its distances to all centres, the active funnel, its centre, ‖y − low‖, and the way up."""
+
+    to_centers: Float[Tensor, "size funnels"]
+    active: Int[Tensor, "size"]
+    low: Float[Tensor, "size dim"]
+    length: Float[Tensor, "size"]
+    v: Float[Tensor, "size dim"]
+
+
+def _rays(pair: FunnelPair, y: Tensor) -> _Rays:
+    to_centers = distances(y, pair.centers)
+    active = (to_centers + pair.bias).argmin(1)
+    low, length = pair.centers[active], to_centers.gather(1, active[:, None]).squeeze(1)
+    v = (y - low) / length.clamp_min(torch.finfo(y.dtype).tiny)[:, None]
+    return _Rays(to_centers, active, low, length, v)
+
+
+def _to_face(y: Float[Tensor, "size dim"], v: Float[Tensor, "size dim"]) -> Float[Tensor, "size"]:
+    """How far the cube reaches from y in the direction v."""
+    return ((HALF_WIDTH * v.sign() - y) / v).where(v != 0, torch.inf).amin(1)
+
+
+def _to_crossing(pair: FunnelPair, y: Tensor, ray: _Rays) -> Float[Tensor, "size"]:
+    """How far from y along v another funnel m becomes as deep: ‖y + rv − a_m‖ + b_m = u(y) + r.
+
+    Squared, with δ = u(y) − b_m: r = ½(‖y − a_m‖² − δ²)/(δ − ⟨y − a_m, v⟩), a solution where r > 0 and
+    r > −δ. Infinity where no other funnel is met.
+    """
+    delta = (ray.length + pair.bias[ray.active])[:, None] - pair.bias
+    along = (y * ray.v).sum(1, keepdim=True) - ray.v @ pair.centers.T
+    r = (ray.to_centers - delta) * (ray.to_centers + delta) / (2 * (delta - along))
+    meets = (r > 0) & (r > -delta)
+    own = torch.zeros_like(meets).scatter_(1, ray.active[:, None], True)
+    return r.where(meets & ~own, torch.inf).amin(1)
+
+
+def funnel_pair(dim: int, funnels: int, seed: int) -> FunnelPair:
+    """A pair drawn afresh: a_n ~ U[−2.5, 2.5]^D and b_n ~ 0.1·N(0, 1), in float64 on the CPU.
+
+    Raises ArgumentError unless dim and funnels are positive.
+
+    >>> pair = funnel_pair(dim=16, funnels=4, seed=0)
+    >>> sample = pair.sample(torch.Generator().manual_seed(1), 1000)
+    >>> dual = (pair.potential(sample.x) - pair.potential(sample.y)).mean()
+    >>> abs(float(sample.distance.mean() - dual)) < 1e-12
+    True
+    """
+    require_positive("dim", dim)
+    require_positive("funnels", funnels)
+    generator = torch.Generator().manual_seed(seed)
+    uniform = torch.rand(funnels, dim, generator=generator, dtype=torch.float64)
+    normal = torch.randn(funnels, generator=generator, dtype=torch.float64)
+    return stored_pair((2 * uniform - 1) * HALF_WIDTH, _BIAS_SCALE * normal)
+
+
+def stored_pair(centers: Tensor, bias: Tensor) -> FunnelPair:
+    """The pair of given parameters, in float64; raises ArgumentError unless [N, D] and [N], finite."""
+    for name, tensor, form in (("centers", centers, "[N, D]"), ("bias", bias, "[N]")):
+        matches = tensor.ndim == len(form.split(",")) and tensor.numel() > 0 and tensor.is_floating_point()
+        if not (matches and len(tensor) == len(centers) and torch.isfinite(tensor).all()):
+            received = f"{tensor.dtype} of shape {list(tensor.shape)} beside centers {list(centers.shape)}"
+            raise ArgumentError(
+                name, f"finite floating-point numbers {form}", received, "give one bias a center"
+            )
+    return FunnelPair(centers.double(), bias.double())
