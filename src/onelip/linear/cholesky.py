@@ -17,11 +17,14 @@ and may fuse multiply and add; fast (Strassen-like) products are excluded, and s
     Cauchy–Schwarz |R*R − H|_ij ≤ c/(1 − c)·√(h_ii h_jj), whose norm is ≤ 2c·trace H ≤ 2c·n·t.
 5.  Underflow adds at most 2⁻¹⁰⁷⁴ an operation: below 2⁻⁹⁰⁰ in all for any matrix that fits a memory.
 
-Together λ_max(A*A) ≤ t + t·(u + 2n·growth(n + 2)) + growth(m)·‖A‖_F² + 2⁻⁹⁰⁰. Callers scale a
+Together λ_max(A*A) ≤ t + t·(u + 2n·growth(n + 2)) + ‖Ĝ − A*A‖₂ + 2⁻⁹⁰⁰. Callers scale a
 weight by a power of two first: with its largest entry in [1, 2) squares stay finite and 2⁻⁹⁰⁰ is nothing.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Inexact
@@ -29,6 +32,7 @@ from torch import Tensor
 
 U = 2.0**-53
 UNDERFLOW = 2.0**-900
+BLOCK = 256
 # Covers the rounding of a bound's own evaluation: a handful of float64 operations on its way out.
 OUTWARD = 1 + 2.0**-50
 
@@ -41,11 +45,6 @@ def growth(k: int) -> float:
     """
     assert k * U <= 1 / 12, f"{k} operations are too many for this bound"
     return 4 * k * U
-
-
-def gram(A: Inexact[Tensor, "*batch m n"]) -> Inexact[Tensor, "*batch r r"]:
-    """A*A or AA*, whichever is smaller: both have the norm ‖A‖₂²."""
-    return A.mH @ A if A.shape[-1] <= A.shape[-2] else A @ A.mH
 
 
 def proves(G: Inexact[Tensor, "batch n n"], t: Float[Tensor, "batch"]) -> Bool[Tensor, "batch"]:
@@ -65,20 +64,20 @@ def proved_squares(
     """
     floor = (rtol * 2.0**-10 * estimate.max()).clamp_min(UNDERFLOW)
     t = (estimate * (1 + rtol)).clamp_min(floor)
-    open_ = torch.arange(len(G), device=G.device)
-    margin = rtol
-    while len(open_ := open_[~proves(G[open_], t[open_])]):
+    margin, open_ = rtol, (~proves(G, t)).nonzero().squeeze(1)
+    while len(open_):
         margin *= 4
         t[open_] = (estimate[open_] * (1 + margin)).clamp_min(floor * margin / rtol)
+        open_ = open_[~proves(G[open_], t[open_])]
     return t
 
 
-def square_bound(t: Tensor, size: int, terms: int, frobenius: float) -> Tensor:
-    """‖A‖₂² ≤ this, once Cholesky of t·I − gram(A) succeeded: the last line of the note.
+Square = TypeVar("Square", float, Tensor)
 
-    size: order of the Gram matrix. terms: length of its inner products. frobenius: bound on ‖A‖_F.
-    """
-    allowance = t * (U + 2 * size * growth(size + 2)) + growth(terms) * frobenius**2 + UNDERFLOW
+
+def square_bound(t: Square, n: int, gram_error: float) -> Square:
+    """λ_max(A*A) ≤ this, once Cholesky of t·I − Ĝ succeeded for a Ĝ of order n within gram_error of A*A."""
+    allowance = t * (U + 2 * n * growth(n + 2)) + gram_error + UNDERFLOW
     return (t + allowance) * OUTWARD
 
 
@@ -86,3 +85,28 @@ def leading_eigenvalues(G: Inexact[Tensor, "batch n n"]) -> Float[Tensor, "batch
     """Estimates, good to single precision, of each largest eigenvalue. No bound in either direction."""
     single = torch.complex64 if G.is_complex() else torch.float32
     return torch.linalg.eigvalsh(G.to(single))[..., -1].double().clamp_min(0)
+
+
+@dataclass(frozen=True)
+class DenseGram:
+    """AᵀA or AAᵀ, whichever is smaller, its lower triangle at least, and a bound on ‖G − that‖₂."""
+
+    G: Float[Tensor, "n n"]
+    error: float
+
+    @property
+    def order(self) -> int:
+        return len(self.G)
+
+    def proves(self, t: float) -> bool:
+        return bool(proves(self.G.unsqueeze(0), self.G.new_full((1,), t)))
+
+
+def dense_gram(A: Float[Tensor, "m n"]) -> DenseGram:
+    """Item 2 of the note. By blocks, which spares most of the upper triangle that nobody reads."""
+    X = A if A.shape[1] <= A.shape[0] else A.mT
+    G = X.new_zeros(X.shape[1], X.shape[1])
+    for i in range(0, X.shape[1], BLOCK):
+        G[i : i + BLOCK, : i + BLOCK] = X[:, i : i + BLOCK].mT @ X[:, : i + BLOCK]
+    frobenius_square = float(A.square().sum()) * (1 + growth(A.numel() + 1))
+    return DenseGram(G, growth(max(A.shape)) * frobenius_square * OUTWARD)

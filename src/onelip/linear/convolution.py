@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from onelip.linear.cholesky import OUTWARD
+from onelip.linear.lower import most_stretched
 from onelip.linear.maps import Convolution, padding_index
-from onelip.linear.symbol import plane_wave, stencil, symbol_lower_bound
+from onelip.linear.symbol import near_singular, stencil, symbol, symbol_lower_bound
 from onelip.linear.torus import circular_bound, every_size_bound, zero_padded_bound
 
 
@@ -28,16 +29,18 @@ def upper_bound(map: Convolution, rtol: float) -> Upper:
     if map.transposed or map.padding_mode == "zeros":
         parts = stencil(map)
         bound = zero_padded_bound(parts, rtol)
-        wave = plane_wave(parts, bound.peak, bound.torus)
-        return Upper(bound.upper, "circular embedding", wave if map.transposed else _pulled_back(map, wave))
+        waves = near_singular(parts, bound.peak, bound.torus)
+        return Upper(bound.upper, "circular embedding", _start(map, waves))
     factored = _factored(map, rtol)
     if map.padding_mode != "circular":
         return factored
     return min(_wrapped(map, rtol), factored, key=lambda upper: upper.value)
 
 
-def _pulled_back(map: Convolution, y: Tensor) -> Tensor:
-    return map.adjoint(y.unsqueeze(0)).squeeze(0)
+def _start(map: Convolution, waves: Tensor) -> Tensor:
+    """Outputs of the stencil carried to inputs of the map, and of their span what the map stretches most."""
+    single = map.with_weight(map.weight.float())
+    return most_stretched(single, waves if map.transposed else single.adjoint(waves))
 
 
 def _wrapped(map: Convolution, rtol: float) -> Upper:
@@ -54,8 +57,8 @@ def _wrapped(map: Convolution, rtol: float) -> Upper:
     parts = replace(stencil(map), stride=stride)
     bound = circular_bound(parts, torus, rtol)
     if repeats == 1 and stride == map.stride:
-        wave = plane_wave(parts, bound.peak, bound.torus, window=False)
-        return Upper(bound.upper, "circular", _pulled_back(map, wave))
+        waves = near_singular(parts, bound.peak, bound.torus)
+        return Upper(bound.upper, "circular", _start(map, waves))
     return Upper(bound.upper * math.sqrt(repeats) * OUTWARD, "circular rows")
 
 
@@ -74,7 +77,7 @@ def every_size_upper_bound(map: Convolution, rtol: float) -> tuple[Upper, float]
     """Proved bound on the norm at every size of the input, and one from below on the supremum of them."""
     parts = stencil(map)
     bound = every_size_bound(parts, rtol)
-    lower = symbol_lower_bound(parts, bound.peak, bound.torus)
+    lower = symbol_lower_bound(symbol(parts), bound.peak, bound.torus)
     if map.transposed or map.padding_mode == "zeros":
         return Upper(bound.upper, "every size"), lower
     factor = math.prod(_most_copies(a, b, map.padding_mode) for a, b in map.padding)

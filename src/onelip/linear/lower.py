@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from onelip.linear.cholesky import UNDERFLOW, growth
 from onelip.linear.maps import LinearMap
-from onelip.linear.power import SingularTriple, lanczos
+from onelip.linear.power import lanczos
 
-STEPS = 16
-ROUNDS = 8
+ROUNDS = 16
 
 
-def converge(map: LinearMap, v: Float[Tensor, "*in_shape"], rtol: float) -> tuple[SingularTriple, int]:
-    """Lanczos, restarted from its own result until a round of it gains less than rtol/10; and the steps."""
-    triple = lanczos(map, v, STEPS)
-    for round_ in range(2, ROUNDS + 1):
-        before, triple = triple, lanczos(map, triple.v, STEPS)
-        if triple.sigma <= before.sigma * (1 + rtol / 10):
-            return triple, round_ * STEPS
-    return triple, ROUNDS * STEPS
+def climb(
+    map: LinearMap, v: Float[Tensor, "*in_shape"], rtol: float, steps: int, upper: float = math.inf
+) -> tuple[Float[Tensor, "*in_shape"], int]:
+    """Lanczos, restarted every `steps` from its own result: the vector found, and the steps in all.
+
+    Ends when a round gains less than rtol/20; or, given a bound from above, when it is within rtol of it or a
+    round closes less than a fifth of the way. In single precision, which is enough for a direction.
+    """
+    single = map.with_weight(map.weight.float())
+    sigma, taken = 0.0, 0
+    for _ in range(ROUNDS):
+        before, (sigma, _, v) = sigma, lanczos(single, v.float(), steps)
+        taken += steps
+        enough = rtol / 20 * sigma if upper == math.inf else 0.2 * (upper - sigma)
+        if sigma - before <= enough or sigma * (1 + rtol) >= upper:
+            break
+    return v.double(), taken
+
+
+def most_stretched(map: LinearMap, V: Float[Tensor, "k *in_shape"]) -> Float[Tensor, "*in_shape"]:
+    """The unit vector of the span of V that the map stretches most (Rayleigh–Ritz)."""
+    Q = torch.linalg.qr(V.flatten(1).T).Q.T.reshape(-1, *V.shape[1:])
+    images = map.apply(Q).flatten(1)
+    q = torch.linalg.eigh(images @ images.T).eigenvectors[:, -1]
+    return torch.tensordot(q, Q, 1)
 
 
 def attained(map: LinearMap, v: Float[Tensor, "*in_shape"]) -> float:

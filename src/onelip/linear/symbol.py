@@ -5,6 +5,12 @@ is a compression of the same sum on a torus that is large enough, and there it i
 (Sedghi, Gupta, Long, "The Singular Values of Convolutional Layers", ICLR 2019). Stride s: the s phases of
 each input axis become channels (polyphase form) and the stride becomes 1. A transposed convolution is the
 adjoint of a convolution. Groups are independent maps: the norm is the maximum over them.
+
+Note: rounding of the Gram symbol. With B = Σ|Pₐ| over the cells a, every sum below is one of products whose
+absolute values add up to at most BBᵀ, entry by entry: the autocorrelation has inner products of at most
+k = columns·cells terms, and G(ω) sums D of its coefficients times a cosine or a sine, which err by at most
+PHASE_ERROR. So |computed G − G| ≤ 2·(growth(k) + growth(D + 2) + PHASE_ERROR)·BBᵀ, the 2 for √2 (real and
+imaginary part) and for second orders, and ‖computed G − G‖₂ ≤ that factor times ‖B‖_F².
 """
 
 from __future__ import annotations
@@ -37,10 +43,6 @@ class Stencil:
     stride: tuple[int, ...]
     in_space: tuple[int, ...]
     out_space: tuple[int, ...]
-
-    @property
-    def phases(self) -> Int[Tensor, "taps axes"]:
-        return self.shifts.remainder(torch.tensor(self.stride))
 
     @property
     def cells(self) -> Int[Tensor, "taps axes"]:
@@ -80,32 +82,77 @@ def stencil(map: Convolution) -> Stencil:
     return Stencil(weight[..., used.to(weight.device)], shifts[used], map.stride, in_space, out_space)
 
 
-def symbols(
-    stencil: Stencil, frequencies: Int[Tensor, "F axes"], torus: tuple[int, ...]
-) -> Complex[Tensor, "groups F out columns"]:
-    """Ŵ(ω) at ω = 2π·frequency/torus, one column block a phase of the stride; error: symbol_error."""
-    W = stencil.weight
-    groups, rows, _, _ = W.shape
-    turns = (frequencies.unsqueeze(0) * stencil.cells.unsqueeze(1)).remainder(torch.tensor(torus))
-    angle = (2 * math.pi * (turns.double() / torch.tensor(torus))).sum(-1).to(W.device)
-    cos, sin = angle.cos(), angle.sin()
-    blocks = []
-    for phase in stencil.phases.unique(dim=0):
-        taps = (stencil.phases == phase).all(1).to(W.device)
-        real, imaginary = W[..., taps] @ cos[taps], W[..., taps] @ sin[taps]
-        blocks.append(torch.complex(real, imaginary).permute(0, 3, 1, 2))
-    return torch.cat(blocks, -1).reshape(groups, len(frequencies), rows, -1)
+@dataclass(frozen=True)
+class Symbol:
+    """ω ↦ Ŵ(ω) = Σₐ Pₐ exp(iω·a), a stencil in polyphase form: columns are input channels times phases."""
+
+    P: Float[Tensor, "groups rows columns cells"]
+    cells: Int[Tensor, "cells axes"]
+
+    def at(
+        self, frequency: Int[Tensor, "axes"], torus: tuple[int, ...]
+    ) -> Complex[Tensor, "groups rows columns"]:
+        """Ŵ(2π·frequency/torus), within 2·(PHASE_ERROR + growth(cells + 1))·size in the Frobenius norm."""
+        angle = angles(frequency.unsqueeze(0), self.cells, torus)[0].to(self.P.device)
+        return torch.complex(self.P @ angle.cos(), self.P @ angle.sin())
+
+    @property
+    def size(self) -> float:
+        """‖Σₐ|Pₐ|‖_F, at least ‖Ŵ(ω)‖_F at every ω; the largest over groups."""
+        B = self.P.abs().sum(-1)
+        return float(B.square().sum((1, 2)).max().sqrt()) * (1 + growth(B[0].numel() + len(self.cells) + 10))
+
+    def grams(
+        self, frequencies: Int[Tensor, "F axes"], torus: tuple[int, ...]
+    ) -> tuple[Complex[Tensor, "F groups r r"], float]:
+        """ŴŴ* at each ω, or Ŵ*Ŵ up to conjugation where that is smaller, and a bound on each one's error.
+
+        A trigonometric polynomial itself: its coefficients are the autocorrelation C_d = Σ P_{b+d}P_bᵀ, and
+        C_{−d} = C_dᵀ. To sum it costs less than a matrix product for each frequency.
+        """
+        X = self.P if self.P.shape[1] <= self.P.shape[2] else self.P.transpose(1, 2)
+        displacements, C = _autocorrelation(X, self.cells)
+        angle = angles(frequencies, displacements, torus).to(X.device)
+        even = torch.where(displacements.any(1).to(X.device)[:, None, None, None], C + C.mT, C)
+        real, imaginary = angle.cos() @ even.flatten(1), angle.sin() @ (C - C.mT).flatten(1)
+        factor = growth(X.shape[2] * len(self.cells)) + growth(len(displacements) + 2) + PHASE_ERROR
+        G = torch.complex(real, imaginary).reshape(len(frequencies), *C.shape[1:])
+        return G, 2 * factor * self.size**2
 
 
-def symbol_size(stencil: Stencil) -> float:
-    """‖Σₜ|Wₜ|‖_F, at least the Frobenius norm of Ŵ at every frequency; the largest over groups."""
-    mass = stencil.weight.abs().sum(-1)
-    return float(mass.square().sum((1, 2)).max().sqrt()) * (1 + growth(mass[0].numel() + 10))
+def symbol(stencil: Stencil) -> Symbol:
+    """Taps sorted by cell and phase: each is one block of one Pₐ."""
+    cells, cell = stencil.cells.unique(dim=0, return_inverse=True)
+    phases, phase = stencil.shifts.remainder(torch.tensor(stencil.stride)).unique(dim=0, return_inverse=True)
+    groups, rows, columns, _ = stencil.weight.shape
+    P = stencil.weight.new_zeros(groups, rows, columns, len(phases), len(cells))
+    P[:, :, :, phase, cell] = stencil.weight
+    return Symbol(P.flatten(2, 3), cells)
 
 
-def symbol_error(stencil: Stencil) -> float:
-    """Bound on ‖computed Ŵ(ω) − Ŵ(ω)‖_F: the phases' error and that of a sum over the taps."""
-    return (PHASE_ERROR + 2 * growth(len(stencil.shifts))) * symbol_size(stencil)
+def angles(
+    frequencies: Int[Tensor, "F axes"], cells: Int[Tensor, "cells axes"], torus: tuple[int, ...]
+) -> Float[Tensor, "F cells"]:
+    """ω·a in [0, 2π·axes), from exact integers modulo the torus."""
+    turns = (frequencies.unsqueeze(1) * cells.unsqueeze(0)).remainder(torch.tensor(torus))
+    return (2 * math.pi * (turns.double() / torch.tensor(torus))).sum(-1)
+
+
+def _autocorrelation(
+    X: Float[Tensor, "groups r c cells"], cells: Int[Tensor, "cells axes"]
+) -> tuple[Int[Tensor, "D axes"], Float[Tensor, "D groups r r"]]:
+    """One displacement d of each pair ±d, and C_d = Σ X_a X_bᵀ over the cells with a − b = d."""
+    pairs: dict[tuple[int, ...], list[tuple[int, int]]] = {}
+    places = cells.tolist()
+    for a, b in itertools.product(range(len(places)), repeat=2):
+        d = tuple(p - q for p, q in zip(places[a], places[b], strict=True))
+        if d >= (0,) * len(d):
+            pairs.setdefault(d, []).append((a, b))
+    C = []
+    for pair in pairs.values():
+        a, b = torch.tensor(pair, device=X.device).T
+        C.append(X[..., a].flatten(2) @ X[..., b].flatten(2).mT)
+    return torch.tensor(list(pairs)), torch.stack(C)
 
 
 def half_spectrum(torus: tuple[int, ...]) -> tuple[Int[Tensor, "F axes"], Int[Tensor, "*torus"]]:
@@ -123,31 +170,38 @@ def half_spectrum(torus: tuple[int, ...]) -> tuple[Int[Tensor, "F axes"], Int[Te
     return grid[chosen], row
 
 
-def plane_wave(
-    stencil: Stencil, frequency: Int[Tensor, "axes"], torus: tuple[int, ...], window: bool = True
-) -> Float[Tensor, "channels *out_space"]:
-    """Re(exp(iω·o) u) over the box of outputs, u the leading left singular vector of Ŵ(ω).
-
-    A near-singular vector of the map, the nearer if half a sine along each axis lets it fade at the rim.
-    """
-    A = symbols(stencil, frequency.unsqueeze(0), torus)[:, 0]
-    U, S, _ = torch.linalg.svd(A, full_matrices=False)
-    u = torch.zeros_like(A[..., 0])
-    group = S[:, 0].argmax()
-    u[group] = U[group, :, 0]
-    wave = u.flatten()
-    for turn, n, m in zip(frequency.tolist(), torus, stencil.out_space, strict=True):
-        o = torch.arange(m, dtype=torch.float64, device=wave.device)
-        fade = torch.sin(math.pi * (o + 1) / (m + 1)) if window else torch.ones_like(o)
+def fading_wave(
+    frequency: Int[Tensor, "axes"], torus: tuple[int, ...], box: tuple[int, ...]
+) -> Complex[Tensor, "*box"]:
+    """exp(iω·o) over a box of the torus, times half a sine along each axis that the box cuts short: it fades
+    towards the rim as singular vectors do."""
+    wave = torch.ones((), dtype=torch.complex64)
+    for turn, n, m in zip(frequency.tolist(), torus, box, strict=True):
+        o = torch.arange(m, dtype=torch.float32)
+        fade = torch.sin(math.pi * (o + 1) / (m + 1)) if m < n else torch.ones_like(o)
         wave = wave.unsqueeze(-1) * torch.polar(fade, 2 * math.pi * turn / n * o)
-    return wave.real
+    return wave
 
 
-def symbol_lower_bound(stencil: Stencil, frequency: Int[Tensor, "axes"], torus: tuple[int, ...]) -> float:
+def near_singular(
+    stencil: Stencil, frequency: Int[Tensor, "axes"], torus: tuple[int, ...]
+) -> Float[Tensor, "2 channels *out_space"]:
+    """Real and imaginary part of u ⊗ fading wave, u the leading left singular vector of Ŵ(ω): their span is a
+    start for the search from below, and no more than that."""
+    A = symbol(stencil).at(frequency, torus).to(torch.complex64)
+    eigenvalues, eigenvectors = torch.linalg.eigh(A @ A.mH)
+    group = int(eigenvalues[:, -1].argmax())
+    u = torch.zeros_like(A[..., 0])
+    u[group] = eigenvectors[group, :, -1]
+    wave = torch.tensordot(u.flatten(), fading_wave(frequency, torus, stencil.out_space).to(u), 0)
+    return torch.stack([wave.real, wave.imag])
+
+
+def symbol_lower_bound(symbol: Symbol, frequency: Int[Tensor, "axes"], torus: tuple[int, ...]) -> float:
     """A number ≤ ‖Ŵ(ω)‖₂, which large images approach: ‖Ŵv‖/‖v‖ for the leading v, less all rounding."""
-    A = symbols(stencil, frequency.unsqueeze(0), torus)[:, 0]
+    A = symbol.at(frequency, torus)
     v = torch.linalg.svd(A, full_matrices=False).Vh[:, 0].conj()
     images = torch.linalg.vector_norm(torch.einsum("gij,gj->gi", A, v), dim=1)
     ratio = float((images / torch.linalg.vector_norm(v, dim=1).clamp_min(0.5)).max())
-    slack = symbol_error(stencil) + 8 * growth(A[0].numel() + 4) * symbol_size(stencil)
-    return max(0.0, ratio * (1 - 2.0**-40) - slack)
+    error = 2 * (PHASE_ERROR + growth(len(symbol.cells) + 1)) + 8 * growth(A[0].numel() + 4)
+    return max(0.0, ratio * (1 - 2.0**-40) - error * symbol.size)

@@ -18,21 +18,17 @@ from torch import Tensor
 
 from onelip.linear.cholesky import (
     OUTWARD,
-    gram,
     growth,
     leading_eigenvalues,
     proved_squares,
     square_bound,
 )
-from onelip.linear.symbol import (
-    PHASE_ERROR,
-    Stencil,
-    half_spectrum,
-    symbol_error,
-    symbol_size,
-    symbols,
-)
+from onelip.linear.lower import most_stretched
+from onelip.linear.maps import Dense
+from onelip.linear.power import lanczos
+from onelip.linear.symbol import PHASE_ERROR, Stencil, Symbol, fading_wave, half_spectrum, symbol
 
+ENVELOPE_STEPS = 12
 # Beyond this many pixels the envelope costs more than the ~1/size² that it could still take off.
 ENVELOPE_PIXELS = 1024
 # The search for the supremum over all frequencies ends with the width that it has at this many cells.
@@ -48,21 +44,20 @@ class FrequencyBound(NamedTuple):
 
 
 def squared_norms(
-    stencil: Stencil, frequencies: Int[Tensor, "F axes"], torus: tuple[int, ...], rtol: float
+    symbol: Symbol, frequencies: Int[Tensor, "F axes"], torus: tuple[int, ...], rtol: float
 ) -> Float[Tensor, "F"]:
     """Proved f(ω) ≥ ‖Ŵ(ω)‖², the largest over groups, each within about rtol."""
-    A = symbols(stencil, frequencies, torus).flatten(0, 1)
-    G = gram(A)
+    G, error = symbol.grams(frequencies, torus)
+    F, groups, n, _ = G.shape
+    G = G.reshape(F * groups, n, n)
     t = proved_squares(G, leading_eigenvalues(G), rtol)
-    square = square_bound(t, G.shape[-1], max(A.shape[1:]), symbol_size(stencil))
-    norm = square.sqrt() + symbol_error(stencil)
-    return norm.square().reshape(-1, len(frequencies)).amax(0) * OUTWARD
+    return square_bound(t, n, error).reshape(F, groups).amax(1)
 
 
 def circular_bound(stencil: Stencil, torus: tuple[int, ...], rtol: float) -> FrequencyBound:
     """Proved max_ω‖Ŵ(ω)‖ over the frequencies of a torus."""
     frequencies, _ = half_spectrum(torus)
-    square, peak = squared_norms(stencil, frequencies, torus, rtol).cpu().max(0)
+    square, peak = squared_norms(symbol(stencil), frequencies, torus, rtol).cpu().max(0)
     return FrequencyBound(math.sqrt(square) * OUTWARD, frequencies[peak], torus)
 
 
@@ -87,7 +82,7 @@ def every_size_bound(stencil: Stencil, rtol: float) -> FrequencyBound:
         centre, torus = 2 * cells + 1, tuple(2 * n for n in counts)
         loss = math.prod(math.cos(math.pi * L / (2 * n)) for L, n in zip(span, counts, strict=True))
         loss *= 1 - 2.0**-48
-        norm = squared_norms(stencil, centre, torus, rtol / 4).sqrt().cpu() * OUTWARD
+        norm = squared_norms(symbol(stencil), centre, torus, rtol / 4).sqrt().cpu() * OUTWARD
         if norm.max() > best:
             best, peak, peak_torus = float(norm.max()), centre[norm.argmax()], torus
         halve = norm / loss > best * (1 + rtol / 2)
@@ -118,7 +113,7 @@ def zero_padded_bound(stencil: Stencil, rtol: float) -> FrequencyBound:
     """Proved bound on the norm of the stencil between its boxes: circular, and the envelope where cheap."""
     torus = stencil.torus
     frequencies, row = half_spectrum(torus)
-    half = squared_norms(stencil, frequencies, torus, rtol)
+    half = squared_norms(symbol(stencil), frequencies, torus, rtol)
     square, peak = half.max(0)
     box = min(stencil.in_cells, stencil.out_space, key=math.prod)
     if math.prod(box) <= ENVELOPE_PIXELS:
@@ -136,9 +131,13 @@ def envelope_square(f: Float[Tensor, "*torus"], box: tuple[int, ...], rtol: floa
         T = T.index_select(2 * axis, apart.flatten()).unflatten(2 * axis, (n, n))
     pixels = math.prod(box)
     T = T.permute(*range(0, T.ndim, 2), *range(1, T.ndim, 2)).reshape(1, pixels, pixels)
-    t = proved_squares(T, leading_eigenvalues(T), rtol / 4)
-    # Each of the pixels in a row of T carries the transform's error; nothing was squared, hence no Gram term.
-    return square_bound(t, pixels, 0, 0.0)[0] + pixels * error * (1 + growth(pixels))
+    peak = torch.stack(torch.unravel_index(f.argmax().cpu(), f.shape))
+    single, wave = Dense(T[0].float()), fading_wave(peak, tuple(f.shape), box).flatten().to(T.device)
+    start = most_stretched(single, torch.stack([wave.real, wave.imag]))
+    estimate = lanczos(single, start, ENVELOPE_STEPS).sigma
+    t = proved_squares(T, estimate.double().reshape(1), rtol / 4)
+    # An error in each entry of a row of T.
+    return square_bound(t, pixels, 2 * pixels * error)[0]
 
 
 def _inverse_transform(f: Float[Tensor, "*torus"]) -> tuple[Float[Tensor, "*torus"], float]:
