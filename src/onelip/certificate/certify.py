@@ -8,11 +8,13 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from onelip.certificate.compose import Bound, Composition
-from onelip.certificate.effects import Copies, Effect
+from onelip.certificate.effects import Copies, Effect, Linear
 from onelip.certificate.graph import Node, trace
 from onelip.certificate.probe import Witness, probe, ratio
 from onelip.errors import ArgumentError
 from onelip.linear.interval import NormInterval
+from onelip.linear.maps import Convolution, Dense, LinearMap
+from onelip.linear.norm import operator_norm
 
 
 @dataclass(frozen=True)
@@ -20,12 +22,14 @@ class Layer:
     """One operator of the network: what it does alone, and the bound on everything up to it.
 
     name: the module that it belongs to. norm: of the operator alone, None for sums and what has no bound.
+    reshaped: ‖W.flatten(1)‖₂ where it has a weight, which for a convolution is another number.
     cumulative: bound from the network's input to here. method: what gave it. note: why, in words.
     """
 
     name: str
     operator: str
     norm: NormInterval | None
+    reshaped: float | None
     cumulative: float
     method: str
     note: str = ""
@@ -118,4 +122,14 @@ def _is_worth_a_row(bound: Bound) -> bool:
 
 
 def _layer(node: Node, bound: Bound) -> Layer:
-    return Layer(node.layer, node.operator, bound.norm, bound.constant, bound.method, bound.why)
+    map = bound.effect.map if isinstance(bound.effect, Linear) else None
+    reshaped = None if map is None else _reshaped_norm(map)
+    operator = "batch_norm" if "batch_norm" in node.operator else node.operator
+    return Layer(node.layer, operator, bound.norm, reshaped, bound.constant, bound.method, bound.why)
+
+
+def _reshaped_norm(map: LinearMap) -> float:
+    """What torch's spectral_norm divides by: the kernel as a matrix [out, rest]."""
+    transposed = isinstance(map, Convolution) and map.transposed
+    matrix = map.weight.transpose(0, 1) if transposed else map.weight
+    return operator_norm(Dense(matrix.flatten(1))).upper

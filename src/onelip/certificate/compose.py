@@ -147,7 +147,7 @@ class Composition:
         self._set(node, Bound(constant, "copies", effect, axis, norm=norm), segment)
 
     def _sums(self, node: Node, effect: Sums) -> None:
-        expansions = [math.prod(node.shape) / math.prod(u.shape) for u in node.inputs]
+        expansions = [_copies_of(u, node) for u in node.inputs]
         gains = [
             1.0 if abs(weight) == copies == 1 else up(abs(weight) * math.sqrt(copies), 3)
             for weight, copies in zip(effect.weights, expansions, strict=True)
@@ -207,7 +207,7 @@ class Composition:
     def _entrywise_constant(self, node: Node, effect: Elementwise) -> float:
         """The slope, and √copies where the operator broadcasts its input against a constant."""
         (u,) = node.inputs
-        copies = math.prod(node.shape) / math.prod(u.shape)
+        copies = _copies_of(u, node)
         return effect.slopes.lipschitz if copies == 1 else up(effect.slopes.lipschitz * math.sqrt(copies), 3)
 
     def _joined(
@@ -271,6 +271,11 @@ class Composition:
         if node.inputs == (segment.base,) and segment.fused is not None:
             return Matrix(W)  # a weight applied to basis vectors: each entry is one number of the weight
         return Matrix(W, up(2 * math.sqrt(W.shape[1]) * segment.rounding * segment.gain, 4))
+
+
+def _copies_of(u: Node, node: Node) -> float:
+    """How many entries of a broadcasting operator's output each entry of its input reaches."""
+    return math.prod(node.shape) / max(math.prod(u.shape), 1)
 
 
 def _sum(values: list[float]) -> float:

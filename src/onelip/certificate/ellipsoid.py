@@ -1,7 +1,7 @@
 """Tighter than the product: an ellipsoid of differences carried through dense layers and activations.
 
 The closed form of ECLipsE-Fast (Xu & Sivaranjani, "ECLipsE: Efficient Compositional Lipschitz Constant
-Estimation for Deep Neural Networks", NeurIPS 2024) for any slopes [α, β] with |α| ≤ β. The state is a matrix
+Estimation for Deep Neural Networks", NeurIPS 2024) for any slopes [α, β] with |α| < β. The state is a matrix
 P with ‖δ₀‖² ≥ δᵀPδ for the differences δ that inputs differing by δ₀ cause. Through x ↦ φ(Wx + b), with
 
     (δ′ − αWδ)ᵀ(βWδ − δ′) ≥ 0   (φ's slopes lie in [α, β])
@@ -71,13 +71,16 @@ def through_layer(ellipsoid: Ellipsoid, matrix: Matrix, slopes: Slopes) -> Ellip
     W, t = matrix.normalized()
     a, b = slopes.low, slopes.high
     m, n = W.W.shape
-    if t == 0 or m + n > WIDEST or not (abs(a) <= b and a < b):
+    if t == 0 or m + n > WIDEST or not (abs(a) < b):
         return None
     s = _spread(ellipsoid.P, W.W)
     weight = 1 / (b * (b - a) * s)
     top = ellipsoid.P + 2 * a * b * weight * (W.W.T @ W.W)
     side = -(a + b) * weight * W.W
-    complement = side @ torch.linalg.solve(top, side.T)
+    solution, failed = torch.linalg.solve_ex(top, side.T)
+    if failed.item():
+        return None
+    complement = side @ solution
     proposal = 2 * weight * torch.eye(m, dtype=torch.float64) - (complement + complement.T) / 2
     doubt = _rounding(W, weight, a, b, n)
     for slack in (1e-9, 1e-7, 1e-5):

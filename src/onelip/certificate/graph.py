@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import torch
@@ -132,7 +133,8 @@ def _export(module: nn.Module, input_shape: tuple[int, ...]) -> ExportedProgram:
     if not isinstance(module, nn.Module):
         remedy = "pass the network itself"
         raise ArgumentError("module", "an nn.Module or an ExportedProgram", type(module).__name__, remedy)
-    like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
+    stored = chain(module.parameters(), module.buffers())
+    like = next((tensor for tensor in stored if tensor.is_floating_point()), torch.zeros(()))
     example = torch.zeros(BATCH, *input_shape, dtype=like.dtype, device=like.device)
     with _evaluating(module), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing warns of what it then handles

@@ -100,7 +100,7 @@ def _images(graph: Graph, ends: Tensor) -> Tensor:
 
 
 def _unit(x: Tensor, otherwise: Tensor | None = None) -> Tensor:
-    norm = torch.linalg.vector_norm(x)
+    norm = float(torch.linalg.vector_norm(x))
     if norm == 0 and otherwise is not None:
         return otherwise
-    return x / max(norm.item(), torch.finfo(x.dtype).tiny)
+    return x / max(norm, torch.finfo(x.dtype).tiny)
