@@ -95,10 +95,14 @@ def _measured_step(players: Players, data: DataSet, config: TrainConfig, step: i
     values = train_step(players, data, config, step)
     record: dict[str, Any] = {"step": step} | _to_floats(values)
     record["seconds"] = time.perf_counter() - began
+
+    def due(every: int) -> bool:
+        return step % every == 0 or step in (1, config.steps)
+
     if all(map(math.isfinite, record.values())):
-        if step % config.gradients_every == 0 or step == 1:
+        if due(config.gradients_every):
             record["input_gradient"] = observe_gradients(players, data, config, step)
-        if step % config.layers_every == 0 or step == 1:
+        if due(config.layers_every):
             record["layers"] = observe_layers(players.critic, data.sample_shape)
     record["elapsed_seconds"] = time.perf_counter() - began
     record["peak_memory_mib"] = _peak_memory_mib(run_device(config))

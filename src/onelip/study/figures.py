@@ -18,6 +18,7 @@ from onelip.files import write_atomically
 from onelip.study.store import Curve, StoredRun
 
 FORMATS = ("svg", "png", "pdf")
+MARKED_POINTS = 20  # curves of fewer points show where they were measured
 SMOOTHING_SHARE = 0.05  # window of the running mean, as a share of the curve
 
 # Okabe & Ito's palette: distinguishable with every common colour-vision deficiency.
@@ -83,7 +84,10 @@ def draw_curves(
         axes.plot(curve.steps, curve.values, color=color, alpha=0.18, linewidth=0.6, zorder=1)
     if len(curves) > 1:
         axes.fill_between(steps, stack.min(0), stack.max(0), color=color, alpha=0.25, linewidth=0)
-    axes.plot(steps, stack.mean(0), color=color, linewidth=1.6, label=label, linestyle=style, zorder=2)
+    marker = "o" if length <= MARKED_POINTS else None
+    axes.plot(
+        steps, stack.mean(0), style, color=color, linewidth=1.6, label=label, marker=marker, ms=3, zorder=2
+    )
 
 
 def curves_of(runs: list[StoredRun], metric: str) -> list[Curve]:
@@ -145,7 +149,8 @@ def operator_norm(groups: Grouped) -> Figure:
             draw_curves(ax, upper, color, f"layer {layer}")
             draw_curves(ax, curves_of(runs, f"layers/{layer}/reshaped"), color, style="--")
         ax.set_yscale("log")
-    axes[0, 0].set_ylabel("norm: operator (solid), reshaped (dashed)")
+    axes[0, 0].set_ylabel("norm of the layer")
+    axes[0, 0].plot([], [], color="black", linestyle="--", label="reshaped")
     axes[0, 0].legend()
     return figure
 
@@ -163,7 +168,8 @@ def samples(groups: Grouped) -> Figure:
         figure.subplots(1, len(groups), squeeze=False)[0], groups.items(), strict=True
     ):
         picture = runs[0].samples()[-1]
-        ax.imshow(Image.open(picture), cmap="gray", interpolation="nearest")
+        with Image.open(picture) as grid:
+            ax.imshow(np.asarray(grid), cmap="gray", interpolation="nearest")
         ax.set_title(f"{METHOD_TITLES[method]}, step {int(picture.stem.partition('-')[2])}")
         ax.set_axis_off()
     return figure
@@ -186,6 +192,8 @@ def write_figures(runs: Iterable[StoredRun], folder: Path) -> dict[str, Path]:
     with mpl.rc_context(STYLE):
         for name, draw in FIGURES.items():
             figure = draw(groups)
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")  # the layout just found serves every format
             for kind in FORMATS:
                 buffer = io.BytesIO()
                 figure.savefig(buffer, format=kind, metadata=_TIMELESS[kind])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Task, TextColumn, TimeRemainingColumn
@@ -18,7 +17,7 @@ SECONDS_BETWEEN_LINES = 10.0
 class Progress(ABC):
     """Where runs report how far they are; steps are generator steps."""
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Progress:
         return self
 
     @abstractmethod

@@ -8,23 +8,14 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from onelip.study.table import COLUMNS, cells
+
 FIGURE_TITLES = {
     "generator_loss": "Generator loss",
     "critic_loss": "Critic loss",
     "gradient_norm": "Gradient norms",
     "operator_norm": "Norms of the critic's layers",
     "samples": "Samples from fixed noise",
-}
-
-COLUMNS = {
-    "run": "run",
-    "status": "ended",
-    "generator_loss": "generator loss",
-    "critic_loss": "critic loss",
-    "w1_estimate": "Ŵ₁",
-    "input_gradient/interpolated/mean": "mean ‖∇ₓf‖, interpolated",
-    "seconds_per_generator_step": "s per generator step",
-    "peak_memory_mib": "peak memory, MiB",
 }
 
 STYLE = """
@@ -74,16 +65,6 @@ def _figure(name: str, path: Path) -> str:
 def _table(runs: dict[str, dict[str, Any]]) -> str:
     head = "".join(f"<th>{escape(title)}</th>" for title in COLUMNS.values())
     rows = "".join(
-        "<tr>" + "".join(f"<td>{escape(_cell(name, run, column))}</td>" for column in COLUMNS) + "</tr>"
-        for name, run in runs.items()
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in cells(runs)
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-
-
-def _cell(name: str, run: dict[str, Any], column: str) -> str:
-    if column == "run":
-        return name
-    if column == "status":
-        return f"{run['status']} at {run['step']}"
-    value = run["final"].get(column, run.get(column))
-    return "–" if value is None else f"{value:.4g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,11 +74,25 @@ def summarize(run: StoredRun) -> dict[str, Any]:
         "step": run.result.step if run.result else run.folder.last_step(),
         "final": {name: run.final(name) for name in FINAL_METRICS if name in run.curves},
         "layers": {name: run.final(name) for name in sorted(run.curves) if name.startswith("layers/")},
+        "norm_product": norm_product(run),
         "seconds_per_generator_step": None if seconds is None else float(np.median(seconds.values)),
         "seconds": None if elapsed is None else float(elapsed.values.sum()),
         "peak_memory_mib": None if seconds is None else float(run.curves["peak_memory_mib"].values.max()),
         "starts": run.folder.starts(),
     }
+
+
+def norm_product(run: StoredRun) -> float | None:
+    """Product of the layers' proved upper bounds where they were last measured: above ‖f‖_Lip here.
+
+    The study's critics are linear maps in series with 1-Lipschitz activations between them.
+    """
+    uppers = [
+        curve.values[-1]
+        for name, curve in run.curves.items()
+        if name.startswith("layers/") and name.endswith("/operator/upper")
+    ]
+    return math.prod(uppers) if uppers else None
 
 
 FINAL_METRICS = (

@@ -1,0 +1,55 @@
+"""A configuration is checked before anything is computed; each refusal is one line with a way out."""
+
+import dataclasses
+
+import pytest
+
+from onelip.errors import ArgumentError
+from onelip.gan.config import METHODS, TrainConfig, differing_fields
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_defaults_of_a_method_fill_what_was_left_open(method):
+    config = TrainConfig(method=method).resolved()
+    assert None not in {v for k, v in dataclasses.asdict(config).items() if k != "data_dir"}
+    assert {name: getattr(config, name) for name in METHODS[method]} == METHODS[method]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_default_of_a_method_can_be_set(method):
+    given = {"optimizer": "rmsprop", "critic_lr": 0.5, "generator_lr": 0.25, "beta1": 0.1, "beta2": 0.2}
+    config = TrainConfig(method=method, **given).resolved()
+    assert {name: getattr(config, name) for name in given} == given
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("method", "spn", "did you mean sn?"),
+        ("loss", "wassertein", "did you mean wasserstein?"),
+        ("data", "fashion", "did you mean fashion-mnist?"),
+        ("optimizer", "adamw", "did you mean adam?"),
+        ("data", "images", "pass --data-dir FOLDER"),
+        ("device", "gpu", "leave it at auto"),
+        ("width", 0, "pass --width 16"),
+        ("steps", -5, "pass --steps 900"),
+        ("batch", 0, "pass --batch 64"),
+        ("critic_lr", -1.0, "pass --critic-lr 0.001"),
+        ("critic_lr", float("nan"), "positive and finite"),
+        ("clip", float("inf"), "positive and finite"),
+        ("seed", -1, "pass --seed 0"),
+        ("beta1", 1.0, r"in \[0, 1\)"),
+        ("penalty", -1.0, "pass --penalty 10"),
+    ],
+)
+def test_bad_values_are_refused_with_the_way_out(field, value, message):
+    with pytest.raises(ArgumentError, match=message) as error:
+        TrainConfig(**{field: value}).resolved()
+    assert "\n" not in str(error.value)
+    assert str(value) in str(error.value) or value == "images"
+
+
+def test_where_a_run_is_computed_is_no_difference():
+    a = dataclasses.asdict(TrainConfig(device="cpu", data_dir="here", width=8))
+    b = dataclasses.asdict(TrainConfig(device="cuda", data_dir="there", width=16))
+    assert differing_fields(a, b) == {"width": (8, 16)}

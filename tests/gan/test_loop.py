@@ -1,0 +1,157 @@
+"""A run: what it records, how it resumes, how it stops."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from onelip.errors import CheckpointError
+from onelip.gan.checkpoint import checkpoints
+from onelip.gan.config import METHODS
+from onelip.gan.loop import train
+from onelip.gan.run import RunFolder
+from tests.gan.conftest import assert_same_run, timeless
+
+MEASURED_EVERY_STEP = {
+    "step",
+    "generator_loss",
+    "critic_loss",
+    "critic_loss_with_penalty",
+    "w1_estimate",
+    "generator_gradient_norm",
+    "critic_gradient_norm",
+    "seconds",
+    "elapsed_seconds",
+    "peak_memory_mib",
+}
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def finished(request, tmp_path_factory):
+    """An uninterrupted small run of each method."""
+    from tests.gan.conftest import SMALL
+
+    config = SMALL.__class__(**{**vars(SMALL), "method": request.param})
+    path = tmp_path_factory.mktemp("runs") / request.param
+    assert train(config, path).status == "finished"
+    return config, path
+
+
+def test_records_hold_what_is_promised_when_it_is_due(finished):
+    config, path = finished
+    records = RunFolder(path).records()
+    assert [record["step"] for record in records] == list(range(1, config.steps + 1))
+    for record in records:
+        assert record.keys() >= MEASURED_EVERY_STEP
+        step = record["step"]
+        ends = step in (1, config.steps)
+        assert ("input_gradient" in record) == (ends or step % config.gradients_every == 0)
+        assert ("layers" in record) == (ends or step % config.layers_every == 0)
+    assert records[2]["input_gradient"].keys() == {"real", "generated", "interpolated"}
+    assert records[4]["layers"].keys() == {"0", "2", "4", "7"}
+
+
+def test_the_penalty_is_part_of_one_loss_and_not_of_the_other(finished):
+    config, path = finished
+    for record in RunFolder(path).records():
+        difference = record["critic_loss_with_penalty"] - record["critic_loss"]
+        assert difference > 0 if config.method == "gp" else difference == 0
+        assert record["w1_estimate"] == pytest.approx(-record["critic_loss"], rel=1e-5, abs=1e-7)
+
+
+def test_the_folder_holds_configuration_versions_samples_and_weights(finished):
+    config, path = finished
+    folder = RunFolder(path)
+    assert folder.config() == config.resolved()
+    assert folder.starts()[0].keys() == {"step", "commit", "python", "versions", "machine"}
+    assert [p.name for p in sorted(folder.samples_path.iterdir())] == [
+        f"step-{step:08d}.png" for step in (0, 6, 12)
+    ]
+    assert [p.name for p in checkpoints(folder.checkpoints_path)] == ["step-00000012.pt", "step-00000008.pt"]
+    events = EventAccumulator(str(path / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("generator_loss")] == list(range(1, 13))
+
+
+@pytest.mark.parametrize("stops", [(1, 2), (3, 8, 11)], ids=str)
+def test_a_run_stopped_and_continued_equals_one_never_stopped(finished, stops, tmp_path):
+    config, path = finished
+    again = tmp_path / "again"
+    for stop in stops:
+        result = train(config, again, should_stop=lambda: len(RunFolder(again).records()) >= stop)  # noqa: B023
+        assert (result.status, result.step) == ("interrupted", stop)
+    assert train(config, again).status == "finished"
+    assert_same_run(path, again)
+    assert [start["step"] for start in RunFolder(again).starts()] == [1, *(stop + 1 for stop in stops)]
+
+
+def test_a_run_continues_from_the_older_checkpoint_when_the_newest_is_damaged(finished, tmp_path):
+    config, path = finished
+    again = tmp_path / "again"
+    train(config, again, should_stop=lambda: len(RunFolder(again).records()) >= 10)
+    newest = checkpoints(RunFolder(again).checkpoints_path)[0]
+    newest.write_bytes(newest.read_bytes()[:-100])
+    said = []
+    assert train(config, again, say=said.append).status == "finished"
+    assert [newest.name in message and "from step 8" in message for message in said] == [True]
+    assert_same_run(path, again)
+
+
+@pytest.mark.parametrize("method", ["gp", "sn-operator"])
+def test_measuring_more_often_changes_nothing_else(small, method, tmp_path):
+    sparse = small(method=method, steps=6, gradients_every=6, layers_every=6, samples_every=6)
+    dense = small(method=method, steps=6, gradients_every=1, layers_every=2, samples_every=1)
+    plain = []
+    for name, config in (("sparse", sparse), ("dense", dense)):
+        train(config, tmp_path / name)
+        records = map(json.loads, timeless(tmp_path / name))
+        plain.append([{k: v for k, v in r.items() if k in MEASURED_EVERY_STEP} for r in records])
+    assert plain[0] == plain[1]
+
+
+def test_a_finished_run_is_not_run_again(finished):
+    config, path = finished
+    before = {p: p.stat().st_mtime_ns for p in sorted(Path(path).rglob("*")) if p.name != ".lock"}
+    assert train(config, path).status == "finished"
+    assert {p: p.stat().st_mtime_ns for p in sorted(Path(path).rglob("*")) if p.name != ".lock"} == before
+
+
+def test_another_configuration_in_the_same_folder_is_refused_with_its_fields(finished):
+    config, path = finished
+    other = config.__class__(**{**vars(config), "width": 5, "seed": 3})
+    with pytest.raises(CheckpointError, match=r"seed \(there 0, now 3\), width \(there 4, now 5\)"):
+        train(other, path)
+
+
+def test_a_folder_in_use_is_refused(small, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.claim(small().resolved())
+    with folder.lock(), pytest.raises(CheckpointError, match="another process"):
+        train(small(), folder.path)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_as_diverged(small, tmp_path):
+    config = small(method="none", critic_lr=1e25)
+    result = train(config, tmp_path / "run")
+    assert result.status == "diverged"
+    assert "not finite" in result.message
+    assert len(RunFolder(tmp_path / "run").records()) == result.step - 1
+    assert train(config, tmp_path / "run") == result
+
+
+@pytest.mark.parametrize("data", ["ring", "grid", "stacked-mnist"])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains_on_every_kind_of_data(small, tmp_path, data, method):
+    assert train(small(data=data, method=method, steps=2), tmp_path / "run").status == "finished"
+
+
+@pytest.mark.gpu
+def test_the_gpu_starts_like_the_cpu(small, tmp_path):
+    first = {}
+    for device in ("cpu", "cuda"):
+        train(small(device=device, steps=1), tmp_path / device)
+        first[device] = RunFolder(tmp_path / device).records()[0]
+    for name in MEASURED_EVERY_STEP - {"seconds", "elapsed_seconds", "peak_memory_mib"}:
+        assert first["cuda"][name] == pytest.approx(first["cpu"][name], rel=1e-3, abs=1e-5)
+    assert torch.cuda.is_available()

@@ -1,0 +1,171 @@
+"""A study end to end, as a user runs it: the command, its files, its interruption, its continuation."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from onelip.gan.config import TrainConfig
+from onelip.gan.run import RunFolder
+from onelip.study.engine import Job, run_jobs
+from onelip.study.progress import LineProgress, progress_for
+from onelip.study.store import read_run, summarize
+from onelip.study.study import run_study
+from tests.gan.conftest import assert_same_run
+
+ONELIP = [str(Path(sys.executable).with_name("onelip"))]
+QUICK = ["study", "quick", "--steps", "30", "--width", "4"]
+
+
+@pytest.fixture
+def onelip(tmp_path):
+    """onelip(*arguments): run the command in an empty folder, with the repository's data."""
+
+    def run(*arguments, **options):
+        data = ["--data-dir", str(Path("data/mnist").resolve())] if arguments[0] in ("study", "train") else []
+        return subprocess.Popen(
+            [*ONELIP, *arguments, *data],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            **options,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory):
+    """An uninterrupted small study."""
+    out = tmp_path_factory.mktemp("study")
+    process = subprocess.run([*ONELIP, *QUICK, "--out", str(out)], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    return out, process.stdout
+
+
+def test_a_study_leaves_what_it_promises(studied):
+    out, said = studied
+    assert re.search(r"3 runs and their figures in \d+ s: open .*report.html", said)
+    for run in ("clip-0", "gp-0", "sn-0"):
+        assert f"{run}: finished at step 30" in said
+        assert (out / "runs" / run / "config.json").exists()
+    for name in ("generator_loss", "critic_loss", "gradient_norm", "operator_norm", "samples"):
+        with Image.open(out / "figures" / f"{name}.png") as picture:
+            assert picture.width > 600
+        assert b"<svg" in (out / "figures" / f"{name}.svg").read_bytes()[:2000]
+        assert (out / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["runs"].keys() == {"clip-0", "gp-0", "sn-0"}
+    for run in summary["runs"].values():
+        assert run["status"] == "finished"
+        assert run["seconds_per_generator_step"] > 0
+        assert None not in run["final"].values()
+
+
+def test_the_report_is_one_file_that_needs_no_network(studied):
+    page = (studied[0] / "report.html").read_text()
+    assert page.count("<figure>") == 5
+    assert "spectral" not in re.sub(r"data:[^\"]*", "", page) or "alt=" in page
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    for run in ("clip-0", "gp-0", "sn-0"):
+        assert f"<td>{run}</td>" in page
+
+
+def test_the_same_command_again_trains_nothing(studied):
+    out, _ = studied
+    before = {p: p.read_bytes() for p in out.rglob("metrics.jsonl")}
+    process = subprocess.run([*ONELIP, *QUICK, "--out", str(out)], capture_output=True, text=True)
+    assert process.returncode == 0
+    assert {p: p.read_bytes() for p in out.rglob("metrics.jsonl")} == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_names_the_command_that_continues(studied, onelip, tmp_path, number):
+    process = onelip(*QUICK, "--out", "again", start_new_session=True)
+    folders = [RunFolder(tmp_path / "again" / "runs" / name) for name in ("clip-0", "gp-0")]
+    while min(folder.last_step() for folder in folders) < 3 and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert re.search(r"clip-0: interrupted at step \d+: saved .*step-\d+\.pt", said)
+    assert "To continue: onelip study quick --steps 30 --width 4 --out again" in said
+    again = onelip(*QUICK, "--out", "again")
+    assert again.wait(timeout=120) == 0
+    for run in ("clip-0", "gp-0", "sn-0"):
+        assert_same_run(studied[0] / "runs" / run, tmp_path / "again" / "runs" / run)
+
+
+def test_workers_save_and_end_when_the_command_is_killed(onelip, tmp_path):
+    process = onelip(*QUICK, "--out", "again")
+    folder = RunFolder(tmp_path / "again" / "runs" / "clip-0")
+    while folder.last_step() < 3 and process.poll() is None:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    for _ in range(200):
+        step = folder.last_step()
+        time.sleep(0.3)
+        if step == folder.last_step() and list(folder.checkpoints_path.glob("*.pt")):
+            break
+    assert 3 <= folder.last_step() < 30
+    with folder.lock():  # nobody holds it any more
+        pass
+
+
+def small_jobs(tmp_path, **changes):
+    config = TrainConfig(width=4, latent=8, batch=8, steps=6, critic_steps=1, data="ring")
+    table = {"good": {}, "bad": changes}
+    return {name: TrainConfig(**{**vars(config), **change}).resolved() for name, change in table.items()}
+
+
+def lines(totals):
+    import io
+
+    from rich.console import Console
+
+    return progress_for(totals, Console(file=io.StringIO()))
+
+
+@pytest.mark.parametrize(
+    ("changes", "ending"),
+    [
+        ({"critic_lr": 1e25, "method": "none"}, "diverged"),
+        ({"data": "mnist", "data_dir": "/nowhere"}, "failed"),
+    ],
+)
+def test_one_run_that_fails_does_not_stop_the_others(tmp_path, changes, ending):
+    configs = small_jobs(tmp_path, **changes)
+    outcomes = run_study(configs, tmp_path, workers=2, progress=lines({"good": 6, "bad": 6}))
+    by_name = {outcome.job.name: outcome for outcome in outcomes}
+    assert by_name["good"].result.status == "finished"
+    bad = by_name["bad"].result
+    assert (bad.status if bad else "failed") == ending
+    assert summarize(read_run(tmp_path / "runs" / "bad"))["status"] == ("diverged" if bad else "unfinished")
+
+
+def test_a_worker_that_dies_is_reported_as_such(tmp_path, monkeypatch):
+    config = TrainConfig(data="ring", width=4, steps=10**6)
+    job = Job(tmp_path / "run", config.resolved())
+    RunFolder(job.path).claim(job.config)
+
+    class Killer(LineProgress):
+        def update(self, name, step):
+            import multiprocessing
+
+            if step > 2:
+                for child in multiprocessing.active_children():
+                    child.kill()
+
+    from rich.console import Console
+
+    (outcome,) = run_jobs([job], 1, Killer({"run": 10**6}, Console(quiet=True)))
+    assert outcome.result is None
+    assert "code -9" in outcome.error

@@ -1,0 +1,126 @@
+"""Bad input gets one clear line and exit code 2: nothing lost, no traceback."""
+
+import gzip
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ONELIP = str(Path(sys.executable).with_name("onelip"))
+MNIST = Path("data/mnist").resolve()
+
+
+def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
+    return subprocess.run([ONELIP, *arguments], cwd=cwd, capture_output=True, text=True)
+
+
+def truncated(folder: Path) -> None:
+    shutil.copytree(MNIST, folder / "data")
+    file = folder / "data" / "train-images-idx3-ubyte.gz"
+    file.write_bytes(file.read_bytes()[:100_000])
+
+
+def altered(folder: Path) -> None:
+    shutil.copytree(MNIST, folder / "data")
+    file = folder / "data" / "train-labels-idx1-ubyte.gz"
+    content = bytearray(gzip.decompress(file.read_bytes()))
+    content[100] ^= 1
+    file.write_bytes(gzip.compress(bytes(content)))
+
+
+def empty(folder: Path) -> None:
+    (folder / "data").mkdir()
+
+
+def mixed_sizes(folder: Path) -> None:
+    (folder / "data").mkdir()
+    for side in (16, 17):
+        Image.new("L", (side, side)).save(folder / "data" / f"{side}.png")
+
+
+def a_file_in_the_way(folder: Path) -> None:
+    (folder / "out").write_text("")
+
+
+def another_config(folder: Path) -> None:
+    (folder / "out").mkdir()
+    (folder / "out" / "config.json").write_text(json.dumps({"width": 3}))
+
+
+def nothing(folder: Path) -> None:
+    pass
+
+
+TRAIN = ("train", "--steps", "2", "--out", "out")
+CASES = [
+    ("truncated data", truncated, (*TRAIN, "--data-dir", "data"), "train-images-idx3-ubyte.gz"),
+    ("altered data", altered, (*TRAIN, "--data-dir", "data"), "train-labels-idx1-ubyte.gz"),
+    ("missing data", empty, (*TRAIN, "--data-dir", "data"), "data"),
+    ("mixed sizes", mixed_sizes, (*TRAIN, "--data", "images", "--data-dir", "data"), "17.png"),
+    ("unknown method", nothing, (*TRAIN, "--method", "pg"), "did you mean gp?"),
+    ("unknown loss", nothing, (*TRAIN, "--loss", "hing"), "did you mean hinge?"),
+    ("unknown preset", nothing, ("study", "quik"), "did you mean quick?"),
+    ("negative width", nothing, (*TRAIN, "--width", "-3"), "width must be positive"),
+    ("zero batch", nothing, (*TRAIN, "--batch", "0"), "batch must be positive"),
+    ("zero workers", nothing, ("study", "quick", "--workers", "0"), "workers must be positive"),
+    ("bad seeds", nothing, ("study", "quick", "--seeds", "a-b"), "seeds must be"),
+    ("out is a file", a_file_in_the_way, TRAIN, "out"),
+    ("out is of another run", another_config, TRAIN, "another configuration"),
+    ("out cannot be made", nothing, (*TRAIN[:-1], "/proc/onelip"), "/proc/onelip"),
+    ("sample of no run", nothing, ("sample", "nowhere"), "nowhere/config.json is missing"),
+    ("no samples", nothing, ("sample", "nowhere", "--count", "0"), "count must be positive"),
+]
+
+
+@pytest.mark.parametrize(
+    ("prepare", "arguments", "message"), [c[1:] for c in CASES], ids=[c[0] for c in CASES]
+)
+def test_bad_input_is_one_line_and_exit_code_2(prepare, arguments, message, tmp_path):
+    prepare(tmp_path)
+    process = run(*arguments, cwd=tmp_path)
+    assert process.returncode == 2, process.stdout + process.stderr
+    assert message in process.stderr
+    assert process.stderr.count("\n") == 1, process.stderr
+    assert "Traceback" not in process.stdout + process.stderr
+
+
+def test_a_full_disk_is_one_line(tmp_path):
+    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"
+    arguments = ["onelip", *TRAIN, "--data", "ring"]
+    call = f"if __name__ == '__main__':\n    sys.argv = {arguments!r}\n    main()"
+    code = f"{limit}\nfrom onelip.cli import main\n{call}\n"
+    (tmp_path / "limited.py").write_text(code)
+    process = subprocess.run([sys.executable, "limited.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert process.returncode == 2
+    assert "File too large" in process.stderr
+    assert "Traceback" not in process.stdout + process.stderr
+
+
+def test_dry_run_prints_the_resolved_configuration_and_trains_nothing(tmp_path):
+    process = run("train", "--method", "gp", "--dry-run", cwd=tmp_path)
+    config = json.loads(process.stdout)
+    assert config["critic_lr"] == 5e-4
+    assert config["penalty"] == 10
+    assert not list(tmp_path.iterdir())
+
+
+def test_images_of_ones_own_are_trained_on_and_sampled(tmp_path):
+    (tmp_path / "mine").mkdir()
+    for i in range(10):
+        Image.effect_noise((20, 12), 40 + i).convert("RGB").save(tmp_path / "mine" / f"{i}.jpg")
+    process = run(*TRAIN, "--data", "images", "--data-dir", "mine", "--width", "4", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert run("sample", "out", "--count", "4", "--out", "grid.png", cwd=tmp_path).returncode == 0
+    with Image.open(tmp_path / "grid.png") as picture:
+        assert (picture.size, picture.mode) == ((40, 24), "RGB")
+
+
+@pytest.mark.parametrize("command", [(), ("train",), ("sample",), ("study",)])
+def test_help_says_what_each_command_does(command, tmp_path):
+    process = run(*command, "--help", cwd=tmp_path)
+    assert process.returncode == 0
+    assert "usage: onelip" in process.stdout

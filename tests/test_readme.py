@@ -1,0 +1,43 @@
+"""The README's numbers are those of results/. To update the table: `python -m tests.test_readme`."""
+
+import json
+import re
+from pathlib import Path
+
+from onelip.gan.config import METHODS
+from onelip.study.table import markdown
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+TABLE = re.compile(r"(<!-- table: quick -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def with_current_table(text: str) -> str:
+    summary = json.loads((ROOT / "results" / "quick" / "summary.json").read_text())
+    where = summary["provenance"]["machine"]
+    caption = (
+        f"Measured at commit {summary['provenance']['commit'][:7]} on {where['processor']}, {where['cores']} "
+        f"cores, {where['memory_gib']} GiB, {where['system']}; two runs at a time, one thread each."
+    )
+    return TABLE.sub(lambda match: f"{match[1]}{markdown(summary['runs'])}\n\n{caption}\n{match[2]}", text)
+
+
+def test_the_table_is_that_of_the_committed_results():
+    assert README.read_text() == with_current_table(README.read_text())
+
+
+def test_the_defaults_are_those_of_the_code():
+    rows = re.findall(r"^\| `([a-z-]+)` \|.*?\| (\w+).*?\| ([\d.e-]+) \|", README.read_text(), re.MULTILINE)
+    assert {name: (METHODS[name]["optimizer"], METHODS[name]["critic_lr"]) for name in METHODS} == {
+        name: (optimizer.lower(), float(rate)) for name, optimizer, rate in rows
+    }
+
+
+def test_every_picture_and_link_exists():
+    links = re.findall(r"\]\(([^)#:]+)\)", README.read_text())
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+if __name__ == "__main__":
+    README.write_text(with_current_table(README.read_text()))
