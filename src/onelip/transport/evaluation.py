@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from onelip.errors import ArgumentError, NonFiniteError
 from onelip.transport.estimate import Estimate
-from onelip.transport.pair import CoupledSamples, KnownPair, batch_sizes
+from onelip.transport.pair import CoupledSamples, KnownPair, batch_sizes, stream
 
 Critic = Callable[[Tensor], Tensor]
 
@@ -63,7 +63,7 @@ def evaluate_potential(
     >>> [round(estimate.value, 6) for estimate in (score.cos, score.l2, score.w1, score.deviation)]
     [1.0, 0.25, 0.5, -0.5]
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = stream("evaluation", seed)
     gradients = [_alignment(critic, pair.sample(generator, count)) for count in batch_sizes(size, batch)]
     cos, l2 = (torch.cat(part) for part in zip(*gradients, strict=True))
     falls = [_fall(critic, pair.sample(generator, count)) for count in batch_sizes(w1_size or size, batch)]

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from onelip.errors import ArgumentError
-from onelip.transport.pair import CoupledSamples, KnownPair
+from onelip.transport.pair import CoupledSamples, KnownPair, stream
 from onelip.transport.samples import distances, require_positive
 
 HALF_WIDTH = 2.5
@@ -130,7 +130,7 @@ def funnel_pair(dim: int, funnels: int, seed: int) -> FunnelPair:
     """
     require_positive("dim", dim)
     require_positive("funnels", funnels)
-    generator = torch.Generator().manual_seed(seed)
+    generator = stream("funnels", seed)
     uniform = torch.rand(funnels, dim, generator=generator, dtype=torch.float64)
     normal = torch.randn(funnels, generator=generator, dtype=torch.float64)
     return stored_pair((2 * uniform - 1) * HALF_WIDTH, _BIAS_SCALE * normal)
@@ -145,4 +145,4 @@ def stored_pair(centers: Tensor, bias: Tensor) -> FunnelPair:
             raise ArgumentError(
                 name, f"finite floating-point numbers {form}", received, "give one bias a center"
             )
-    return FunnelPair(centers.double(), bias.double())
+    return FunnelPair(centers.detach().double(), bias.detach().double())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,6 +47,19 @@ class KnownPair(ABC):
     @abstractmethod
     def potential(self, points: Float[Tensor, "size *shape"]) -> Float[Tensor, "size"]:
         """f at any points; differentiable in them."""
+
+
+def stream(purpose: str, seed: int) -> torch.Generator:
+    """A generator on the CPU that shares no numbers with `torch.Generator().manual_seed(seed)`.
+
+    Without it the centers of pair 0 would be the first samples that a user's generator 0 draws, and
+    a critic trained on seed 0 would be scored on its training samples.
+
+    >>> torch.rand(1, generator=stream("pair", 0)) == torch.rand(1, generator=stream("score", 0))
+    tensor([False])
+    """
+    digest = hashlib.sha256(f"{purpose} {seed}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7]))
 
 
 def monte_carlo_w1(
