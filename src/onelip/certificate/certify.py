@@ -9,8 +9,9 @@ from torch.export import ExportedProgram
 
 from onelip.certificate.compose import Bound, Composition
 from onelip.certificate.effects import Copies, Effect, Linear
-from onelip.certificate.graph import Node, trace
+from onelip.certificate.graph import Node
 from onelip.certificate.probe import Witness, probe, ratio
+from onelip.certificate.trace import trace
 from onelip.errors import ArgumentError
 from onelip.linear.interval import NormInterval
 from onelip.linear.maps import Convolution, Dense, LinearMap

@@ -161,7 +161,7 @@ def _dropout(node: Node) -> Effect:
 
 
 _NONDECREASING = (
-    "relu", "relu6", "tanh", "hardtanh", "atan", "arctan", "asinh", "arcsinh", "log_sigmoid",
+    "relu", "relu6", "tanh", "hardtanh", "atan", "arctan", "asinh", "arcsinh", "log_sigmoid", "softshrink",
 
 )  # fmt: skip
 

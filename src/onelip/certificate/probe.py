@@ -18,6 +18,7 @@ from torch import Tensor
 from onelip.certificate.graph import Graph
 
 _SCALES = (1.0, 0.1, 10.0, 0.001)  # of the starts: nothing is known about the domain
+_DRAWS = 8  # random pairs from which each ascent takes the best
 _RADIUS = 1e-3  # half the distance of a pair, relative to its centre
 _STRIDE = 0.2  # first step of the centre, relative to its norm
 
@@ -35,7 +36,7 @@ def probe(graph: Graph, starts: int, steps: int, seed: int = 0) -> Witness | Non
     """The best pair that `starts` seeded ascents of `steps` steps each find; None for no starts.
 
     >>> from torch import nn
-    >>> from onelip.certificate.graph import trace
+    >>> from onelip.certificate.trace import trace
     >>> layer = nn.Linear(2, 2)
     >>> layer.weight.data = torch.diag(torch.tensor([3.0, 1.0]))
     >>> round(probe(trace(layer, (2,)), starts=1, steps=20).ratio, 6)
@@ -68,10 +69,7 @@ def _single(graph: Graph, x: Tensor) -> Tensor:
 
 
 def _ascend(graph: Graph, seed: int, scale: float, steps: int) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    shape = graph.input.shape[1:]
-    x = scale * torch.randn(shape, dtype=torch.float64, generator=generator)
-    d = _unit(torch.randn(shape, dtype=torch.float64, generator=generator))
+    x, d = _promising_start(graph, seed, scale)
     best, pair = -1.0, (x, x + _RADIUS * d)
     for step in range(steps):
         r = _RADIUS * max(x.norm().item(), 1e-6)
@@ -88,6 +86,16 @@ def _ascend(graph: Graph, seed: int, scale: float, steps: int) -> tuple[Tensor, 
         d = _unit(upper - lower, otherwise=d)
         x = x + _STRIDE * (1 - step / steps) * x.norm() * _unit(upper + lower, otherwise=torch.zeros_like(x))
     return pair
+
+
+def _promising_start(graph: Graph, seed: int, scale: float) -> tuple[Tensor, Tensor]:
+    """The centre and direction, among a few random ones, along which outputs change most."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randn((_DRAWS, 2, *graph.input.shape[1:]), dtype=torch.float64, generator=generator)
+    starts = [(scale * x, _unit(d)) for x, d in drawn]
+    with torch.no_grad():
+        changes = [_images(graph, torch.stack([x + scale * d, x - scale * d])).norm() for x, d in starts]
+    return starts[int(torch.stack(changes).nan_to_num(-1.0).argmax())]
 
 
 def _images(graph: Graph, ends: Tensor) -> Tensor:

@@ -1,0 +1,267 @@
+"""Trace a network with torch.export and read what it returns into a Graph.
+
+Everything that depends on parameters and buffers alone is evaluated here, once, in the precision in
+which the network stores it: the weight that a parametrization returns *is* the weight in use.
+"""
+
+from __future__ import annotations
+
+import operator
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind, OutputKind
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from onelip.certificate.graph import Graph, Node
+from onelip.certificate.rewrites import plain_copies, share, sort_pairs
+from onelip.errors import ArgumentError, NonFiniteError, UnknownOperatorError
+
+# A sample must not be told from its neighbour by luck: two samples, unless the program fixes another number.
+BATCH = 2
+_SHAPE_ONLY = {
+    "zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty",
+    "sym_size",
+}  # fmt: skip
+_MAY_HOLD_INFINITY = {"where", "masked_fill", "maximum", "minimum", "clamp"}
+
+
+def trace(module: nn.Module | ExportedProgram, input_shape: tuple[int, ...]) -> Graph:
+    """The graph of `module` in eval mode on inputs of `input_shape`, without the batch axis.
+
+    Raises ArgumentError where torch.export cannot trace it, where it does not map one tensor to one
+    tensor, or where it changes its own buffers; NonFiniteError for NaN or infinite weights.
+
+    >>> [node.operator for node in trace(nn.Sequential(nn.Linear(3, 2), nn.ReLU()), (3,)).nodes]
+    ['input', 'linear', 'relu']
+    """
+    check_shape(input_shape)
+    program = module if isinstance(module, ExportedProgram) else _export(module, input_shape)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's own, from copying its tree specs
+        if program is module or _edits_in_place(program):
+            program = program.run_decompositions({})  # a copy without in-place edits, otherwise the same
+        plain_copies(program.graph)
+        share(program.graph)
+        sort_pairs(program.graph)
+        return _Reader(program, input_shape).read()
+
+
+def _edits_in_place(program: ExportedProgram) -> bool:
+    schemas = (getattr(node.target, "_schema", None) for node in program.graph.nodes)
+    return any(schema is not None and schema.is_mutable for schema in schemas)
+
+
+def check_shape(input_shape: object) -> None:
+    """Raise ArgumentError unless input_shape is a tuple of positive integers."""
+    if not isinstance(input_shape, tuple | list | torch.Size) or not all(
+        isinstance(size, int) and size > 0 for size in input_shape
+    ):
+        remedy = "give the shape of one sample, without the batch axis, such as (1, 28, 28)"
+        raise ArgumentError("input_shape", "a tuple of positive integers", repr(input_shape), remedy)
+
+
+def _export(module: nn.Module, input_shape: tuple[int, ...]) -> ExportedProgram:
+    if not isinstance(module, nn.Module):
+        remedy = "pass the network itself"
+        raise ArgumentError("module", "an nn.Module or an ExportedProgram", type(module).__name__, remedy)
+    stored = chain(module.parameters(), module.buffers())
+    like = next((tensor for tensor in stored if tensor.is_floating_point()), torch.zeros(()))
+    example = torch.zeros(BATCH, *input_shape, dtype=like.dtype, device=like.device)
+    with _evaluating(module), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tracing warns of what it then handles
+        try:
+            module(example)
+        except Exception as error:  # a module raises what it likes
+            remedy = "give the shape of one sample, without the batch axis"
+            wanted = f"a shape that the network takes, tried as {tuple(example.shape)}"
+            raise ArgumentError("input_shape", wanted, _first_line(error), remedy) from error
+        try:
+            return torch.export.export(module, (example,))
+        except Exception as error:  # so does torch.export
+            remedy = "take out branches that depend on data"
+            wanted = "a network that torch.export can trace"
+            raise ArgumentError("module", wanted, _first_line(error), remedy) from error
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
+
+
+class _Reader:
+    """Reads an exported program node by node: constants are evaluated, the rest becomes a Graph."""
+
+    def __init__(self, program: ExportedProgram, input_shape: tuple[int, ...]):
+        self.program = program
+        self.input_shape = tuple(input_shape)
+        self.read_values: dict[fx.Node, Any] = {}
+        self.examples: dict[Node, Any] = {}  # float64 values of one run, from which shapes are known
+
+    def read(self) -> Graph:
+        self._refuse_mutation()
+        self._read_placeholders()
+        for fx_node in self.program.graph.nodes:
+            if fx_node.op == "call_function":
+                self.read_values[fx_node] = self._call(fx_node)
+            elif fx_node.op not in ("placeholder", "output"):
+                raise UnknownOperatorError(f"no rule for a graph node of kind {fx_node.op} ({fx_node.name})")
+        return Graph(tuple(self.examples), self._output(), self.input.shape[0])
+
+    def _refuse_mutation(self) -> None:
+        changed = list(self.program.graph_signature.buffers_to_mutate.values())
+        if changed:
+            remedy = "export module.eval(), or take the state out of forward"
+            raise ArgumentError(
+                "module", "a function of its input alone", f"one that changes {changed}", remedy
+            )
+
+    def _read_placeholders(self) -> None:
+        placeholders = [node for node in self.program.graph.nodes if node.op == "placeholder"]
+        inputs = []
+        for node, spec in zip(placeholders, self.program.graph_signature.input_specs, strict=True):
+            if spec.kind is InputKind.USER_INPUT:
+                inputs.append(node)
+            elif node.users:
+                self.read_values[node] = self._stored(spec.target)
+        if len(inputs) != 1 or not isinstance(inputs[0].meta.get("val"), Tensor):
+            remedy = "wrap the module so that forward takes the one input in question"
+            raise ArgumentError("module", "a function of one tensor", f"{len(inputs)} inputs", remedy)
+        self.input = self._input(inputs[0])
+        self.read_values[inputs[0]] = self.input
+
+    def _stored(self, target: str | None) -> Any:
+        program = self.program
+        value = program.state_dict.get(target, program.constants.get(target))  # type: ignore[arg-type]
+        if isinstance(value, Tensor) and value.is_floating_point() and not value.isfinite().all():
+            raise NonFiniteError(
+                f"{target} holds NaN or infinity: restore it before asking for a certificate"
+            )
+        return value.detach() if isinstance(value, Tensor) else value
+
+    def _input(self, fx_node: fx.Node) -> Node:
+        traced = tuple(fx_node.meta["val"].shape)
+        batch = traced[0] if traced and isinstance(traced[0], int) else BATCH
+        fits = len(traced) == len(self.input_shape) + 1 and all(
+            not isinstance(size, int) or size == wanted
+            for size, wanted in zip(traced[1:], self.input_shape, strict=True)
+        )
+        if not fits:
+            sizes = ",".join(str(size) for size in traced[1:])
+            remedy = "give the shape of one sample, without the batch axis"
+            raise ArgumentError("input_shape", f"({sizes}), as exported", self.input_shape, remedy)
+        node = Node(fx_node.name, "input", shape=(batch, *self.input_shape))
+        generator = torch.Generator().manual_seed(0)
+        self.examples[node] = torch.randn(node.shape, dtype=torch.float64, generator=generator)
+        return node
+
+    def _call(self, fx_node: fx.Node) -> Any:
+        args, kwargs = tree_map_only(fx.Node, self.read_values.__getitem__, (fx_node.args, fx_node.kwargs))
+        name = _operator_name(fx_node)
+        leaves = tree_leaves((args, kwargs))
+        if torch.Tag.nondeterministic_seeded in getattr(fx_node.target, "tags", ()) and _draws(name, args):
+            raise UnknownOperatorError(
+                f"{name} in {_layer(fx_node)!r} is random: export the module in eval mode"
+            )
+        if any(isinstance(leaf, _Several) for leaf in leaves):
+            return self._item(fx_node, args)
+        if not any(isinstance(leaf, Node) for leaf in leaves):
+            return fx_node.target(*args, **kwargs)  # type: ignore[operator]
+        if name in _SHAPE_ONLY:
+            like = tree_map_only(Node, lambda node: torch.zeros(node.shape), (args, kwargs))
+            return fx_node.target(*like[0], **like[1])  # type: ignore[operator]
+        args, kwargs = self._exact(args, name, fx_node), self._exact(kwargs, name, fx_node)
+        made = Node(fx_node.name, name, _layer(fx_node), fx_node.target, args, kwargs)  # type: ignore[arg-type]
+        return self._add(made)
+
+    def _add(self, node: Node) -> Any:
+        value = node.evaluate(self.examples)
+        if not isinstance(value, Tensor):
+            return _Several(node)
+        node = replace(node, shape=tuple(value.shape))
+        self.examples[node] = value
+        return node
+
+    def _item(self, fx_node: fx.Node, args: tuple[Any, ...]) -> Any:
+        several, index = args
+        assert fx_node.target is operator.getitem, fx_node.target
+        return self._add(replace(several.node, name=fx_node.name, item=index))
+
+    def _exact(self, arguments: Any, name: str, fx_node: fx.Node) -> Any:
+        """Constants in float64 on the CPU, and floating casts to float64: exact arithmetic rounds nowhere."""
+
+        def exact(leaf: Any) -> Any:
+            if isinstance(leaf, Tensor):
+                return self._finite(leaf.detach().cpu(), name, fx_node)
+            if isinstance(leaf, torch.dtype) and leaf.is_floating_point:
+                return torch.float64
+            return torch.device("cpu") if isinstance(leaf, torch.device) else leaf
+
+        return tree_map_only((Tensor, torch.dtype, torch.device), exact, arguments)
+
+    def _finite(self, constant: Tensor, name: str, fx_node: fx.Node) -> Tensor:
+        if not constant.is_floating_point():
+            return constant
+        if name not in _MAY_HOLD_INFINITY and not constant.isfinite().all():
+            raise NonFiniteError(f"a weight of {name} in {_layer(fx_node)!r} holds NaN or infinity")
+        return constant.double()
+
+    def _output(self) -> Node:
+        returned = tree_leaves(self.program.graph.output_node().args)
+        specs = self.program.graph_signature.output_specs
+        outputs = [
+            self.read_values.get(value, value)
+            for value, spec in zip(returned, specs, strict=True)
+            if spec.kind is OutputKind.USER_OUTPUT
+        ]
+        if len(outputs) == 1 and isinstance(outputs[0], Node):
+            return outputs[0]
+        what = (
+            f"{len(outputs)} outputs" if len(outputs) != 1 else "an output that does not depend on the input"
+        )
+        remedy = "wrap the module so that forward returns the one output in question"
+        raise ArgumentError("module", "a function to one tensor", what, remedy)
+
+
+@dataclass(frozen=True, eq=False)
+class _Several:
+    """A call with several outputs, waiting to be indexed."""
+
+    node: Node
+
+
+def _operator_name(fx_node: fx.Node) -> str:
+    """ATen's name of what a node calls, without namespace and overload."""
+    target = fx_node.target
+    packet = getattr(target, "overloadpacket", None)
+    return packet.__name__ if packet is not None else getattr(target, "__name__", str(target))
+
+
+def _layer(fx_node: fx.Node) -> str:
+    stack = list(fx_node.meta.get("nn_module_stack", {}).values())
+    return stack[-1][0] if stack else ""
+
+
+def _draws(name: str, args: tuple[Any, ...]) -> bool:
+    """Whether a random operator really is one: dropout and its like may be called in eval mode."""
+    if name in ("lstm", "gru", "rnn_tanh", "rnn_relu", "scaled_dot_product_attention"):
+        return False  # no bound holds for them, with dropout or without
+    training = {"rrelu": 3, "dropout": 2, "alpha_dropout": 2, "feature_dropout": 2}.get(name)
+    return training is None or (len(args) > training and args[training] is not False)
