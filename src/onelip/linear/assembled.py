@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -40,13 +40,6 @@ class BlockGram:
     @property
     def bandwidth(self) -> int:
         return max(i - j for i, j in self.terms)
-
-    @property
-    def operations(self) -> float:
-        """Of one factorisation, to leading order."""
-        groups, r, _ = self.taps[0].shape
-        b = min(self.bandwidth, self.blocks - 1)
-        return 2.0 * groups * self.blocks * r**3 * (1 / 6 + b + b * (b - 1) / 2)
 
     def block(self, i: int, j: int) -> Float[Tensor, "groups r r"]:
         r = self.taps[0].shape[1]
@@ -79,15 +72,25 @@ class BlockGram:
         return True
 
 
-def factorisation_size(map: Convolution) -> float:
-    """About the operations of a factorisation of its Gram matrix, up to the width of its band."""
-    sizes = (map.in_shape, map.out_shape)
-    return min(math.prod(size) ** 3 / max(size[1:]) ** 2 for size in sizes)
+def factorisation_operations(map: Convolution) -> float:
+    """Of block Cholesky of the Gram matrix, roughly: order·block²·(1/3 + b + b²) with a band of b blocks."""
+    axis = _block_axis(map)
+    shape = min(map.in_shape, map.out_shape, key=math.prod)
+    order, blocks = math.prod(shape), shape[1 + axis]
+    reach = map.dilation[axis] * (map.kernel[axis] - 1)
+    gathered = not map.transposed and map.padding_mode == "circular"
+    b = blocks - 1 if gathered else min(reach, blocks - 1)
+    return order * (order / blocks) ** 2 * (1 / 3 + b + b**2)
+
+
+def _block_axis(map: Convolution) -> int:
+    return max(range(len(map.space)), key=lambda axis: map.space[axis])
 
 
 def block_gram(map: Convolution) -> BlockGram:
-    """The Gram matrix of a convolution, with blocks along the longest axis of its image."""
-    axis = max(range(len(map.space)), key=lambda axis: map.space[axis])
+    """The Gram matrix of a convolution, with blocks along the longest axis of its image; on the CPU."""
+    map = replace(map, weight=map.weight.cpu())
+    axis = _block_axis(map)
     reads = [_reads(map, axis) for axis in range(len(map.space))]
     taps, outer = _tap_matrices(map, axis, reads), reads[axis]
     far, near = (map.out_shape[1:], map.space) if map.transposed else (map.space, map.out_shape[1:])
@@ -125,9 +128,7 @@ def _reads(map: Convolution, axis: int) -> Int[Tensor, "taps outputs"]:
     return padding_index(n, before, after, map.padding_mode)[position]
 
 
-def _tap_matrices(
-    map: Convolution, axis: int, reads: list[Int[Tensor, "taps outputs"]]
-) -> list[Float[Tensor, "groups r c"]]:
+def _tap_matrices(map: Convolution, axis: int, reads: list[Tensor]) -> list[Float[Tensor, "groups r c"]]:
     """For each tap of one axis its matrix between a row of inputs and one of outputs, channels included."""
     W = map.weight.reshape(map.groups, -1, *map.weight.shape[1:]).movedim(3 + axis, -1)
     far = list(map.out_shape[1:] if map.transposed else map.space)

@@ -16,6 +16,8 @@ and may fuse multiply and add; fast (Strassen-like) products are excluded, and s
     more, for pivots that are applied as rounded reciprocals). The diagonal gives Σₖ|r_ki|² ≤ h_ii/(1 − c),
     Cauchy–Schwarz |R*R − H|_ij ≤ c/(1 − c)·√(h_ii h_jj), whose norm is ≤ 2c·trace H ≤ 2c·n·t.
 5.  Underflow adds at most 2⁻¹⁰⁷⁴ an operation: below 2⁻⁹⁰⁰ in all for any matrix that fits a memory.
+6.  Items 2 and 3 hold on any device. Item 4 is about substitution, and GPU libraries are known to multiply by
+    inverted blocks instead; so factorisations, which are the cheap part, run on the CPU.
 
 Together λ_max(A*A) ≤ t + t·(u + 2n·growth(n + 2)) + ‖Ĝ − A*A‖₂ + 2⁻⁹⁰⁰. Callers scale a
 weight by a power of two first: with its largest entry in [1, 2) squares stay finite and 2⁻⁹⁰⁰ is nothing.
@@ -48,10 +50,10 @@ def growth(k: int) -> float:
 
 
 def proves(G: Inexact[Tensor, "batch n n"], t: Float[Tensor, "batch"]) -> Bool[Tensor, "batch"]:
-    """Whether Cholesky of t·I − G runs to its end, matrix by matrix."""
-    H = -G
-    H.diagonal(dim1=-2, dim2=-1).add_(t.unsqueeze(-1))
-    return torch.linalg.cholesky_ex(H).info == 0
+    """Whether Cholesky of t·I − G runs to its end, matrix by matrix. On the CPU: item 6 of the note."""
+    H = -G.cpu()
+    H.diagonal(dim1=-2, dim2=-1).add_(t.cpu().unsqueeze(-1))
+    return (torch.linalg.cholesky_ex(H).info == 0).to(G.device)
 
 
 def proved_squares(

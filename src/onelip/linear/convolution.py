@@ -24,6 +24,17 @@ class Upper(NamedTuple):
     start: Tensor | None = None
 
 
+def is_sharp(map: Convolution) -> bool:
+    """Whether the bound from symbols is exact or misses little that vanishes with the size of the image."""
+    return map.transposed or map.padding_mode == "zeros" or _turns_once(map)
+
+
+def _turns_once(map: Convolution) -> bool:
+    """Circular padding whose outputs go around the torus of the image exactly once."""
+    turns = tuple(s * m for s, m in zip(map.stride, map.out_shape[1:], strict=True))
+    return map.padding_mode == "circular" and turns == map.space
+
+
 def upper_bound(map: Convolution, rtol: float) -> Upper:
     """Proved bound on the norm of the map, from symbols on a torus."""
     if map.transposed or map.padding_mode == "zeros":
@@ -56,7 +67,7 @@ def _wrapped(map: Convolution, rtol: float) -> Upper:
         repeats *= int((torch.arange(m) * (s // g)).remainder(cells).bincount().max())
     parts = replace(stencil(map), stride=stride)
     bound = circular_bound(parts, torus, rtol)
-    if repeats == 1 and stride == map.stride:
+    if _turns_once(map):
         waves = near_singular(parts, bound.peak, bound.torus)
         return Upper(bound.upper, "circular", _start(map, waves))
     return Upper(bound.upper * math.sqrt(repeats) * OUTWARD, "circular rows")

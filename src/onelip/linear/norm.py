@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from onelip.errors import ArgumentError, NonFiniteError
-from onelip.linear.assembled import BlockGram, block_gram, factorisation_size
+from onelip.linear.assembled import BlockGram, block_gram, factorisation_operations
 from onelip.linear.cholesky import OUTWARD, UNDERFLOW, DenseGram, dense_gram, square_bound
-from onelip.linear.convolution import every_size_upper_bound, upper_bound
+from onelip.linear.convolution import every_size_upper_bound, is_sharp, upper_bound
 from onelip.linear.interval import NormInterval
 from onelip.linear.layers import ample_shape, current_weight, linear_map
 from onelip.linear.lower import attained, climb
@@ -21,11 +20,10 @@ from onelip.linear.maps import Convolution, Dense, LinearMap
 from onelip.linear.power import start_vector
 from onelip.linear.symbol import stencil
 
-Method = Literal["auto", "circular", "tight"]
-# Operators whose factorisation is about this cheap are assembled unasked: an exact bound in milliseconds.
-SMALL_FACTORISATION = 1e7
-# Nor are they assembled beyond this, on request either: some minutes on one core.
-LARGE_FACTORISATION = 4e12
+METHODS = ("auto", "circular", "tight")
+# How many operations a factorisation of the assembled operator may take: unasked, where symbols give a sharp
+# bound anyhow (milliseconds); unasked, where they would give away up to a factor (seconds); and on request.
+ASSEMBLED_OPERATIONS = {"sharp": 1e8, "blunt": 1e11, "tight": 4e12}
 # A random start needs some 24 steps to come within 1e-3; a plane wave at the peak of the symbol needs few.
 PROOF_STEPS, CIRCULAR_STEPS = 24, 6
 
@@ -35,7 +33,7 @@ def operator_norm(
     layer: nn.Module | LinearMap,
     input_shape: tuple[int, ...] | None = None,
     rtol: float = 1e-3,
-    method: Method = "auto",
+    method: str = "auto",
     name: str | None = None,
 ) -> NormInterval:
     """lower ≤ ‖A‖₂ ≤ upper for the map A that `layer` applies to inputs of `input_shape`, its bias left out.
@@ -58,8 +56,8 @@ def operator_norm(
     """
     if not 1e-9 <= rtol < 1:
         raise ArgumentError("rtol", "between 1e-9 and 1", rtol, "1e-3 is the default")
-    if method not in get_args(Method):
-        raise ArgumentError("method", f"one of {get_args(Method)}", repr(method), "leave it out for 'auto'")
+    if method not in METHODS:
+        raise ArgumentError("method", f"one of {METHODS}", repr(method), "leave it out for 'auto'")
     every_size = isinstance(layer, _ConvNd) and input_shape is None
     map = layer if isinstance(layer, LinearMap) else _map_of(layer, input_shape)
     weight, exponent = _scaled(map.weight.detach(), name or repr(layer))
@@ -91,15 +89,14 @@ def _map_of(layer: nn.Module, input_shape: tuple[int, ...] | None) -> LinearMap:
     return linear_map(layer, ample_shape(layer) if input_shape is None else input_shape, weight)
 
 
-def _interval(map: LinearMap, rtol: float, method: Method) -> NormInterval:
+def _interval(map: LinearMap, rtol: float, method: str) -> NormInterval:
     """The interval of a scaled map: from below by Lanczos, from above by what its kind allows."""
     if isinstance(map, Dense):
         return _proved_interval(map, dense_gram(map.weight), rtol, "dense cholesky")
     assert isinstance(map, Convolution), type(map)
-    if method == "tight" or (method == "auto" and factorisation_size(map) <= SMALL_FACTORISATION):
-        gram = block_gram(map)
-        if gram.operations <= LARGE_FACTORISATION:
-            return _proved_interval(map, gram, rtol, "tight cholesky")
+    case = "tight" if method == "tight" else "sharp" if is_sharp(map) else "blunt"
+    if method != "circular" and factorisation_operations(map) <= ASSEMBLED_OPERATIONS[case]:
+        return _proved_interval(map, block_gram(map), rtol, "tight cholesky")
     upper = upper_bound(map, rtol / 4)
     start = start_vector(map) if upper.start is None else upper.start
     v, steps = climb(map, start, rtol, CIRCULAR_STEPS, upper.value)

@@ -102,6 +102,12 @@ class Symbol:
         B = self.P.abs().sum(-1)
         return float(B.square().sum((1, 2)).max().sqrt()) * (1 + growth(B[0].numel() + len(self.cells) + 10))
 
+    @property
+    def gram_size(self) -> int:
+        """Number of entries of the Gram matrices at one frequency."""
+        groups, rows, columns, _ = self.P.shape
+        return groups * min(rows, columns) ** 2
+
     def grams(
         self, frequencies: Int[Tensor, "F axes"], torus: tuple[int, ...]
     ) -> tuple[Complex[Tensor, "F groups r r"], float]:

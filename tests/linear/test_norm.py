@@ -1,0 +1,194 @@
+"""operator_norm: widths that were promised, weights that are hard, and what is refused."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations
+
+from onelip.errors import ArgumentError, NonFiniteError
+from onelip.linear.interval import NormInterval
+from onelip.linear.layers import linear_map
+from onelip.linear.maps import Dense
+from onelip.linear.norm import operator_norm, reshaped_norm
+
+
+def truth(layer: nn.Module, shape: tuple[int, ...]) -> float:
+    return float(
+        torch.linalg.matrix_norm(linear_map(layer, shape, layer.weight.detach().double()).dense(), 2)
+    )
+
+
+def default(layer: nn.Module) -> nn.Module:
+    torch.manual_seed(0)
+    layer.reset_parameters()
+    return layer
+
+
+WIDTHS = [
+    (nn.Linear(300, 200), None, "dense cholesky", 1e-3),
+    (nn.Conv2d(8, 8, 3, padding=1, padding_mode="circular"), (8, 16, 16), "circular", 1e-3),
+    (nn.Conv2d(8, 16, 4, stride=2, padding=1, padding_mode="circular"), (8, 32, 32), "circular", 1e-3),
+    (nn.Conv2d(64, 64, 3, padding=1), (64, 14, 14), "circular embedding", 1e-2),
+    (nn.Conv2d(64, 64, 3, padding=1), (64, 28, 28), "circular embedding", 3e-3),
+    (nn.Conv2d(16, 32, 4, stride=2, padding=1), (16, 28, 28), "circular embedding", 3e-3),
+    (nn.ConvTranspose2d(32, 16, 4, stride=2, padding=1), (32, 14, 14), "circular embedding", 3e-3),
+    (nn.Conv2d(1, 64, 4, stride=2, padding=1), (1, 28, 28), "tight cholesky", 1e-3),
+    (nn.Conv2d(8, 8, 3, padding=1, padding_mode="reflect"), (8, 14, 14), "tight cholesky", 1e-3),
+    (nn.Conv2d(8, 8, 3, padding=1, padding_mode="replicate", groups=2), (8, 14, 14), "tight cholesky", 1e-3),
+    (nn.Conv2d(8, 8, 3, stride=2, padding=1, padding_mode="circular"), (8, 15, 15), "tight cholesky", 1e-3),
+    (nn.Conv2d(8, 8, 3), None, "every size", 1e-3),
+    (nn.Conv2d(4, 8, 5, stride=2, padding=2), None, "every size", 1e-3),
+    (nn.ConvTranspose1d(4, 8, 5, stride=2, output_padding=1), None, "every size", 1e-3),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("layer", "shape", "method", "width"), WIDTHS, ids=str)
+def test_intervals_are_as_narrow_as_promised(layer, shape, method, width):
+    interval = operator_norm(default(layer), shape)
+    assert interval.method == method
+    assert interval.relative_width <= width
+
+
+SCALES = [
+    *((torch.float32, scale) for scale in (1e-38, 1e-30, 1.0, 1e30, 1e37)),
+    *((torch.float64, scale) for scale in (1e-310, 1e-200, 1e200, 1e307)),
+    *((torch.float16, scale) for scale in (1e-6, 1.0, 1e4)),
+    *((torch.bfloat16, scale) for scale in (1e-30, 1e30)),
+]
+
+
+@pytest.mark.parametrize(("dtype", "scale"), SCALES, ids=str)
+@pytest.mark.parametrize(
+    ("layer", "shape", "method"),
+    [
+        (nn.Linear(6, 4), (6,), "auto"),
+        (nn.Conv1d(2, 3, 3, padding=1), (2, 9), "circular"),
+        (nn.Conv1d(2, 3, 3, padding=1), (2, 9), "tight"),
+        (nn.Conv1d(2, 3, 3, padding=1), None, "auto"),
+    ],
+    ids=str,
+)
+def test_every_dtype_and_scale(layer, shape, method, dtype, scale):
+    torch.manual_seed(0)
+    base = torch.rand(layer.weight.shape, dtype=torch.float64)
+    layer = type(layer)(*layer_arguments(layer)).to(dtype)
+    layer.weight.data = (base * scale).to(dtype)
+    interval = operator_norm(layer, shape, method=method)
+    largest = layer.weight.detach().double().abs().max()
+    unit = type(layer)(*layer_arguments(layer)).double()
+    unit.weight.data = layer.weight.detach().double() / largest
+    expected = operator_norm(unit, shape, method=method)
+    subnormal = 2.0**-1074 / float(largest)
+    assert interval.lower / float(largest) == pytest.approx(expected.lower, rel=1e-4, abs=2 * subnormal)
+    assert interval.upper / float(largest) == pytest.approx(expected.upper, rel=1e-4, abs=2 * subnormal)
+
+
+def layer_arguments(layer: nn.Module) -> tuple:
+    if isinstance(layer, nn.Linear):
+        return (layer.in_features, layer.out_features)
+    return (layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding)
+
+
+def test_a_norm_beyond_float64_is_infinite_from_above():
+    interval = operator_norm(Dense(torch.full((3, 3), 1e308, dtype=torch.float64)))
+    assert interval.upper == math.inf
+    assert 1e308 < interval.lower < math.inf
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [(nn.Linear(3, 2), None), (nn.Conv2d(1, 1, 3), (1, 5, 5)), (nn.Conv2d(1, 1, 3, padding=1), None)],
+    ids=str,
+)
+def test_zero_weight_has_norm_zero(layer, shape):
+    nn.init.zeros_(layer.weight)
+    assert operator_norm(layer, shape) == NormInterval(0.0, 0.0, "zero map")
+
+
+def test_a_weight_that_only_ever_meets_padding_has_norm_zero():
+    layer = nn.Conv1d(1, 1, 5, padding=2, bias=False)
+    layer.weight.data = torch.tensor([[[1.0, 1.0, 0.0, 1.0, 1.0]]])
+    assert operator_norm(layer, (1, 1)) == NormInterval(0.0, 0.0, "zero map")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_non_finite_weights_are_named(value):
+    layer = nn.Conv2d(1, 2, 3)
+    layer.weight.data[0, 0, 1, 1] = value
+    with pytest.raises(NonFiniteError, match=r"critic\.3"):
+        operator_norm(layer, (1, 8, 8), name="critic.3")
+    with pytest.raises(NonFiniteError, match="Conv2d"):
+        operator_norm(layer)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"layer": nn.ReLU()}, "layer must be nn.Linear"),
+        ({"layer": nn.Linear(2, 2), "rtol": 0.0}, "rtol must be"),
+        ({"layer": nn.Linear(2, 2), "method": "exact"}, "method must be one of"),
+        ({"layer": nn.Conv2d(3, 4, 3), "input_shape": (8, 8)}, "input_shape must be"),
+    ],
+)
+def test_bad_arguments_are_refused_in_one_line(arguments, message):
+    with pytest.raises(ArgumentError, match=message):
+        operator_norm(**arguments)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_parametrized_layer_is_read_without_being_advanced(training):
+    torch.manual_seed(0)
+    layer = parametrizations.spectral_norm(nn.Conv2d(3, 4, 3, padding=1)).train(training)
+    layer.parametrizations.weight.original.data *= 3
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    interval = operator_norm(layer, (3, 8, 8))
+    assert layer.training is training
+    assert layer.parametrizations.weight[0].training is training
+    for name, value in layer.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+    layer.eval()
+    assert truth(layer, (3, 8, 8)) in interval
+
+
+def test_a_map_stands_for_itself():
+    torch.manual_seed(0)
+    layer = nn.Conv2d(3, 4, 3, padding=1)
+    assert operator_norm(linear_map(layer, (3, 8, 8))) == operator_norm(layer, (3, 8, 8))
+
+
+def test_every_size_bounds_all_sizes_and_is_approached():
+    torch.manual_seed(0)
+    layer = nn.Conv1d(2, 3, 4, stride=2, padding=1)
+    interval = operator_norm(layer)
+    sizes = [truth(layer, (2, n)) for n in (2, 3, 8, 31, 200)]
+    assert max(sizes) <= interval.upper
+    assert sizes == sorted(sizes)
+    assert interval.lower * (1 - 1e-3) <= sizes[-1] <= interval.lower * (1 + 1e-3)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [nn.Linear(7, 5), nn.Conv2d(4, 6, 3, groups=2), nn.ConvTranspose2d(4, 6, 3)],
+    ids=str,
+)
+def test_reshaped_norm_is_what_torch_normalises(layer):
+    torch.manual_seed(0)
+    interval = reshaped_norm(layer)
+    normalised = parametrizations.spectral_norm(layer, n_power_iterations=200).eval()
+    original = normalised.parametrizations.weight.original.detach()
+    sigma = float(original.norm() / normalised.weight.detach().norm())
+    assert interval.lower * (1 - 1e-5) <= sigma <= interval.upper * (1 + 1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("layer", "shape", "method", "width"), WIDTHS, ids=str)
+def test_the_same_interval_on_a_gpu(layer, shape, method, width):
+    on_cpu = operator_norm(default(layer), shape)
+    on_gpu = operator_norm(layer.cuda(), shape)
+    layer.cpu()
+    assert on_gpu.method == on_cpu.method
+    assert on_gpu.lower <= on_cpu.upper
+    assert on_cpu.lower <= on_gpu.upper
+    assert on_gpu.relative_width <= width
