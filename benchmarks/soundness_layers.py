@@ -12,9 +12,7 @@ import itertools
 import json
 import math
 import os
-import platform
 import random
-import subprocess
 import time
 import warnings
 from collections.abc import Iterator
@@ -27,6 +25,7 @@ from torch import Tensor, nn
 from onelip.linear.interval import NormInterval
 from onelip.linear.layers import linear_map
 from onelip.linear.norm import operator_norm
+from onelip.provenance import provenance
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -217,10 +216,9 @@ def record(tally: Tally, seed: int, seconds: float) -> dict[str, object]:
         "max_relative_width_per_method": dict(sorted(tally.widest.items())),
         "oracle": "float64 SVD of the dense matrix, its rounding allowed for",
         "seconds": round(seconds, 1),
-        "machine": f"{platform.platform()}, {platform.processor() or platform.machine()}, 1 thread",
-        "torch": torch.__version__,
-        "commit": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip(),
-    }  # fmt: skip
+        "threads": torch.get_num_threads(),
+        **provenance(),
+    }
 
 
 def write(path: Path, key: str, value: object) -> None:
