@@ -77,12 +77,15 @@ def circular_bound(stencil: Stencil, torus: tuple[int, ...], rtol: float) -> Fre
 def every_size_bound(stencil: Stencil, rtol: float) -> FrequencyBound:
     """Proved sup_ω‖Ŵ(ω)‖ over all ω: at least the norm at every size, with zeros or on any torus.
 
-    Note: modulus of continuity. Fix unit u, v and all axes but one; p(ω) = u*Ŵ(ω)v is a trigonometric
-    polynomial of span L = highest − lowest cell, and q = |p|² a real one of degree L with 0 ≤ q ≤ Q = max q.
-    q − Q/2 has degree L and maximum modulus Q/2, so by M. Riesz (1914) q(ω* + δ) ≥ Q·cos²(Lδ/2) around its
-    maximiser ω* for |δ| ≤ π/L. Axis by axis: if the supremum is attained in a cell of the frequency cube with
-    centre g and half-widths hᵢ, then ‖Ŵ(g)‖ ≥ sup·Π cos(Lᵢhᵢ/2). So sup ≤ the maximum over any cells that
-    cover the cube of ‖Ŵ(g)‖/Π cos(Lᵢhᵢ/2). Pfister & Bresler, "Bounding Multivariate Trigonometric
+    Note: modulus of continuity. Let the supremum S be attained at ω* in a cell of the frequency cube with
+    centre g and half-widths hᵢ, with unit u, v: p(ω) = u*Ŵ(ω)v has |p| ≤ S everywhere and |p(ω*)| = S. Along the
+    straight line from ω* to g, q = |p|² − S²/2 is a real function of exponential type Σ Lᵢ|dᵢ|, with d the
+    line's direction and Lᵢ = highest − lowest cell of axis i; |q| ≤ S²/2, attained at ω*. By Duffin &
+    Schaeffer ("Some inequalities concerning functions of exponential type", 1937) it falls no faster than a
+    cosine of that type: |p(g)| ≥ S·cos(½ Σ Lᵢhᵢ) while the angle is below π/2. So S ≤ the maximum over any
+    cells that cover the cube of ‖Ŵ(g)‖/cos(½ Σ Lᵢhᵢ), and a cell whose own quotient is small holds no S.
+    (A product of cosines, axis by axis, is no bound for a single cell: q need not peak at ω* along the
+    second axis once the first has moved.) Pfister & Bresler, "Bounding Multivariate Trigonometric
     Polynomials", IEEE Trans. Signal Processing 2019, bound the same maximum on a uniform grid; here only the
     cells that can hold it are halved.
     """
@@ -93,8 +96,7 @@ def every_size_bound(stencil: Stencil, rtol: float) -> FrequencyBound:
     bound, best, peak, peak_torus = 0.0, -1.0, cells[0], counts
     while len(cells):
         centre, torus = 2 * cells + 1, tuple(2 * n for n in counts)
-        loss = math.prod(math.cos(math.pi * L / (2 * n)) for L, n in zip(span, counts, strict=True))
-        loss *= 1 - 2.0**-48
+        loss = math.cos(sum(math.pi * L / (2 * n) for L, n in zip(span, counts, strict=True))) * (1 - 2.0**-48)
         norm = squared_norms(symbol(stencil), centre, torus, rtol / 4).sqrt().cpu() * OUTWARD
         if norm.max() > best:
             best, peak, peak_torus = float(norm.max()), centre[norm.argmax()], torus
