@@ -53,7 +53,10 @@ def evaluate_potential(
     size: samples for cos and L². w1_size: samples for w1, w1_true and the deviation, by default `size`;
     these need no gradient, so a million is affordable. seed: of the samples, drawn on the CPU and
     therefore the same for every device. A torch module is called in its own dtype and on its own device,
-    in the mode (train or eval) in which it is; anything else in those of the pair.
+    in the mode (train or eval) in which it is; anything else in those of the pair. In few dimensions
+    P crowds at the centres of a funnel pair, closer than float32 resolves: with float32 weights even
+    the optimal potential reaches only cos 0.98 at D = 2. Pass `critic.double()` there; from D = 4 on the
+    loss is below 1e-6.
     Raises ArgumentError where the critic's result has another shape or does not depend on its input
     through autograd, or where P = Q; NonFiniteError where it is not finite.
 
@@ -66,7 +69,8 @@ def evaluate_potential(
     generator = stream("evaluation", seed)
     gradients = [_alignment(critic, pair.sample(generator, count)) for count in batch_sizes(size, batch)]
     cos, l2 = (torch.cat(part) for part in zip(*gradients, strict=True))
-    falls = [_fall(critic, pair.sample(generator, count)) for count in batch_sizes(w1_size or size, batch)]
+    w1_size = size if w1_size is None else w1_size
+    falls = [_fall(critic, pair.sample(generator, count)) for count in batch_sizes(w1_size, batch)]
     fall, distance = (torch.cat(part) for part in zip(*falls, strict=True))
     return PotentialScore(
         Estimate.of_mean(cos),

@@ -68,16 +68,19 @@ class FunnelPair(KnownPair):
     def couple(self, y: Float[Tensor, "size dim"]) -> CoupledSamples:
         """x = low + t⁸(up − low), t = ‖y − low‖/‖up − low‖: x on the ray of each y, nearer to its centre.
 
+        Computed in float64, whatever the dtype of y and whatever torch.set_float32_matmul_precision says.
+
         >>> coupled = FunnelPair(torch.zeros(1, 1), torch.zeros(1)).couple(torch.tensor([[1.25]]))
         >>> coupled.x, coupled.gradient, coupled.distance  # a ray from 0 to 2.5, t = 1/2
         (tensor([[0.0098]]), tensor([[-1.]]), tensor([1.2402]))
         """
-        ray = _rays(self, y)
-        to_up = torch.minimum(_to_face(y, ray.v), _to_crossing(self, y, ray))
+        pair, exact_y = self.to(dtype=torch.float64), y.double()
+        ray = _rays(pair, exact_y)
+        to_up = torch.minimum(_to_face(exact_y, ray.v), _to_crossing(pair, exact_y, ray))
         t = ray.length / (ray.length + to_up)
         kept = t ** (_POWER - 1)  # t⁸ ‖up − low‖ = t⁷ ‖y − low‖
-        x = ray.low + kept[:, None] * (y - ray.low)
-        return CoupledSamples(x, y, gradient=-ray.v, distance=(1 - kept) * ray.length)
+        x, distance = ray.low + kept[:, None] * (exact_y - ray.low), (1 - kept) * ray.length
+        return CoupledSamples(x.to(y), y, gradient=-ray.v.to(y), distance=distance.to(y))
 
 
 class _Rays(NamedTuple):
@@ -91,9 +94,11 @@ class _Rays(NamedTuple):
 
 
 def _rays(pair: FunnelPair, y: Tensor) -> _Rays:
-    to_centers = distances(y, pair.centers)
+    # Through squares: ten digits choose the funnel, five times as fast. The length itself is exact.
+    to_centers = torch.cdist(y, pair.centers, compute_mode="use_mm_for_euclid_dist")
     active = (to_centers + pair.bias).argmin(1)
-    low, length = pair.centers[active], to_centers.gather(1, active[:, None]).squeeze(1)
+    low = pair.centers[active]
+    length = torch.linalg.vector_norm(y - low, dim=1)
     v = (y - low) / length.clamp_min(torch.finfo(y.dtype).tiny)[:, None]
     return _Rays(to_centers, active, low, length, v)
 
@@ -112,9 +117,8 @@ def _to_crossing(pair: FunnelPair, y: Tensor, ray: _Rays) -> Float[Tensor, "size
     delta = (ray.length + pair.bias[ray.active])[:, None] - pair.bias
     along = (y * ray.v).sum(1, keepdim=True) - ray.v @ pair.centers.T
     r = (ray.to_centers - delta) * (ray.to_centers + delta) / (2 * (delta - along))
-    meets = (r > 0) & (r > -delta)
-    own = torch.zeros_like(meets).scatter_(1, ray.active[:, None], True)
-    return r.where(meets & ~own, torch.inf).amin(1)
+    crossings = r.where((r > 0) & (r > -delta), torch.inf)
+    return crossings.scatter(1, ray.active[:, None], torch.inf).amin(1)
 
 
 def funnel_pair(dim: int, funnels: int, seed: int) -> FunnelPair:
