@@ -77,10 +77,29 @@ class Study:
     """Print the runs and stop."""
 
 
+@dataclass(frozen=True)
+class Audit:
+    """Certify the Lipschitz constant of a network, layer by layer; exit code 1 where it is too large."""
+
+    input_shape: str
+    """Shape of one sample, without the batch axis: 1,28,28."""
+    file: Annotated[Path | None, tyro.conf.Positional] = None
+    """A torch.export program (.pt2). No pickle in it is ever executed."""
+    factory: str | None = None
+    """In place of a file: package.module:function that returns the network."""
+    weights: Path | None = None
+    """safetensors file to load into what the factory returns."""
+    json: Path | None = None
+    """File for the certificate as JSON."""
+    max_lipschitz: float | None = None
+    """Exit with code 1 when the proved upper bound exceeds this."""
+
+
 Command = (
     Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Sample, tyro.conf.subcommand("sample")]
     | Annotated[Study, tyro.conf.subcommand("study")]
+    | Annotated[Audit, tyro.conf.subcommand("audit")]
 )
 
 
@@ -136,6 +155,19 @@ def study(options: Study) -> int:
     return code
 
 
+def audit(options: Audit) -> int:
+    from onelip.certificate.audit import run_audit
+
+    return run_audit(
+        options.file,
+        options.input_shape,
+        factory=options.factory,
+        weights=options.weights,
+        json_out=options.json,
+        max_lipschitz=options.max_lipschitz,
+    )
+
+
 def _progress(totals: dict[str, int]) -> Progress:
     from rich.console import Console
 
@@ -171,7 +203,7 @@ def main() -> None:
         config=(tyro.conf.OmitSubcommandPrefixes,),
     )
     try:
-        code = {Train: train, Sample: sample, Study: study}[type(options)](options)
+        code = {Train: train, Sample: sample, Study: study, Audit: audit}[type(options)](options)
     except OnelipError as error:
         code = _fail(str(error))
     except OSError as error:

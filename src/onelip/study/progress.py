@@ -74,8 +74,8 @@ class BarProgress(Progress):
 
     def update(self, name: str, step: int) -> None:
         task = self.tasks[name]
-        if not self.bars.tasks[task].started:
-            # What an earlier start has done says nothing about the rate of this one.
+        if step and not self.bars.tasks[task].started:
+            # Starting up, and what an earlier start has done, say nothing about the rate.
             self.bars.start_task(task)
             self.bars.reset(task, completed=step)
         self.bars.update(task, completed=step)
@@ -97,6 +97,8 @@ class LineProgress(Progress):
     def __exit__(self, *error: object) -> None: ...
 
     def update(self, name: str, step: int) -> None:
+        if step == 0:
+            return  # what a process needs to start says nothing about the rate
         now = time.monotonic()
         began, first_step = self.first.setdefault(name, (now, step))
         if step > first_step and now - self.printed.get(name, began) >= SECONDS_BETWEEN_LINES:
