@@ -25,6 +25,7 @@ figure { margin: 1.5rem 0; background: white; border-radius: 6px; padding: .5rem
 img { width: 100%; height: auto; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+td { white-space: nowrap; }
 th, td { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #8884; }
 th:first-child, td:first-child { text-align: left; }
 pre { overflow-x: auto; }
