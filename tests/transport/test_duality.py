@@ -16,7 +16,7 @@ from onelip.transport import duality as duality_module
 from onelip.transport.discrete import round_to_feasible
 
 X, Y = (torch.randn(40, 3, generator=torch.Generator().manual_seed(seed)).double() for seed in (0, 1))
-EQUAL = torch.full((40,), 1 / 40).double()
+EQUAL = torch.full((40,), 1 / 40, dtype=torch.float64)
 
 
 @pytest.fixture(params=[2**24, 100, 1], ids=["one block", "blocks of two rows", "blocks of one"])
