@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from torch import nn
@@ -95,6 +96,7 @@ def certify(
     graph = trace(module, input_shape)
     composition = Composition(graph)
     bound = composition.run()
+    _check_output(bound)
     witness = probe(graph, starts, steps, seed)
     return Certificate(
         lower=0.0 if witness is None else witness.ratio,
@@ -115,6 +117,12 @@ def _check_search(starts: object, steps: object) -> None:
             raise ArgumentError(
                 name, f"an integer of at least {least}", repr(value), f"pass {name}={max(least, 4)}"
             )
+
+
+def _check_output(bound: Bound) -> None:
+    if bound.constant < math.inf and bound.batch_axis != 0:
+        received = f"axis {bound.batch_axis}"
+        raise ArgumentError("module", "a network with the batch axis first", received, "transpose its output")
 
 
 def _is_worth_a_row(bound: Bound) -> bool:

@@ -140,7 +140,7 @@ class Composition:
             if len(origins) == 1:
                 self._moves[node] = (origin, moved)
         gains = [up(math.sqrt(most)) if most > 1 else float(most) for most in copies]
-        segment = self._joined(node, origins, root_sum_of_squares, gains, isometry=max(copies) <= 1)
+        segment = self._joined(node, origins, root_sum_of_squares, gains, isometry=copies in ([0], [1]))
         constant = root_sum_of_squares(self._reached(origins, gains))
         norm = NormInterval(0.0, gains[0], "copies of an entry") if copies not in ([0], [1]) else None
         axis = batch_axis_of_move(node, kept_by, self.graph.batch)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_leaves
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,15 +44,17 @@ class Node:
         """The value of this node from the values of its inputs, with its constants in `dtype`."""
         assert self.call is not None, "the input has no call"
 
-        def value(leaf: Any) -> Any:
-            if isinstance(leaf, Node):
-                return values[leaf]
-            if isinstance(leaf, torch.dtype):
-                return dtype if leaf.is_floating_point else leaf
-            return leaf.to(dtype) if leaf.is_floating_point() else leaf
+        def filled(argument: Any) -> Any:
+            if isinstance(argument, Node):
+                return values[argument]
+            if isinstance(argument, Tensor):
+                return argument.to(dtype) if argument.is_floating_point() else argument
+            if isinstance(argument, torch.dtype):
+                return dtype if argument.is_floating_point else argument
+            return [filled(part) for part in argument] if isinstance(argument, list | tuple) else argument
 
-        args, kwargs = tree_map_only((Node, Tensor, torch.dtype), value, (self.args, self.kwargs))
-        result = self.call(*args, **kwargs)
+        args = [filled(argument) for argument in self.args]
+        result = self.call(*args, **{name: filled(argument) for name, argument in self.kwargs.items()})
         return result if self.item is None else result[self.item]
 
     @property

@@ -1,0 +1,142 @@
+"""Composition on networks whose constants are known, and witnesses that anyone can evaluate again."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from onelip.certificate.certify import Certificate, certify
+from onelip.certificate.probe import Witness
+from onelip.errors import ArgumentError
+
+
+class Residual(nn.Module):
+    def __init__(self, branch):
+        super().__init__()
+        self.branch = branch
+
+    def forward(self, x):
+        return x + self.branch(x)
+
+
+def linear(*rows):
+    layer = nn.Linear(len(rows[0]), len(rows))
+    layer.weight.data = torch.tensor(rows)
+    return layer
+
+
+def test_layers_in_series_multiply_and_report_what_they_are():
+    network = nn.Sequential(linear([3.0, 0.0], [0.0, 1.0]), nn.Tanh(), linear([2.0, 0.0]))
+    certificate = certify(network, (2,), starts=0)
+    assert certificate.upper == pytest.approx(6, rel=1e-4)
+    assert [layer.operator for layer in certificate.layers] == ["linear", "tanh", "linear"]
+    assert [layer.name for layer in certificate.layers] == ["0", "1", "2"]
+    assert certificate.layers[0].reshaped == pytest.approx(3, rel=2e-3)
+    assert 3.0 in certificate.layers[0].norm
+    assert certificate.layers[1].cumulative == pytest.approx(3, rel=1e-4)
+
+
+def test_adjacent_linear_maps_are_composed_before_the_norm_is_taken():
+    network = nn.Sequential(linear([3.0, 0.0], [0.0, 0.5]), linear([0.1, 0.0], [0.0, 2.0]))
+    certificate = certify(network, (2,), starts=0)
+    assert certificate.upper == pytest.approx(1, rel=1e-4)
+    assert certificate.method == "assembled matrix"
+
+
+def test_a_linear_residual_block_is_one_map():
+    assert certify(Residual(linear([-0.5, 0.0], [0.0, -1.0])), (2,), starts=0).upper == pytest.approx(
+        0.5, rel=1e-4
+    )
+
+
+def test_a_nonlinear_residual_block_adds():
+    block = Residual(nn.Sequential(linear([0.5, 0.0], [0.0, 0.25]), nn.ReLU()))
+    assert certify(block, (2,), starts=0).upper == pytest.approx(1.5, rel=1e-4)
+
+
+def test_batch_norm_is_merged_with_the_convolution_before_it_where_the_operator_is_large():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(8, 16, 3, padding=1), nn.BatchNorm2d(16)).eval()
+    network[0].weight.data[0] *= 9
+    network[1].running_var[0] = 81.0
+    certificate = certify(network, (8, 32, 32), starts=0)
+    assert certificate.method == "merged with the layer before"
+    assert certificate.upper < 0.5 * certificate.layers[0].cumulative
+
+
+def test_padding_is_merged_with_the_convolution_behind_it():
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(8, 8, 3, padding=1, padding_mode="reflect")
+    certificate = certify(convolution, (8, 32, 32), starts=0)
+    alone, merged = certificate.layers
+    assert alone.operator == "pad"
+    assert merged.method == "merged with the layer before"
+    assert merged.cumulative < 0.75 * alone.cumulative * merged.norm.upper
+
+
+def test_shared_layers_count_each_time():
+    layer = linear([2.0, 0.0], [0.0, 1.0])
+    certificate = certify(nn.Sequential(layer, nn.ReLU(), layer, nn.ReLU(), layer), (2,), starts=0)
+    assert certificate.upper == pytest.approx(8, rel=1e-4)
+
+
+def test_scales_of_weights_do_not_matter():
+    for size in (1e-30, 1e30):
+        network = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+        for layer in network[::2]:
+            layer.weight.data = size * torch.eye(4)
+        assert certify(network, (4,), starts=0).upper == pytest.approx(size**2, rel=1e-3)
+
+
+def test_a_network_that_forgets_its_input_is_constant():
+    certificate = certify(nn.Sequential(linear([0.0, 0.0]), nn.ReLU()), (2,), starts=1, steps=3)
+    assert (certificate.lower, certificate.upper) == (0, 0)
+
+
+def test_the_witness_reaches_the_constant_and_can_be_checked_again():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 4, 3, stride=2), nn.LeakyReLU(0.5), nn.Flatten(), nn.Linear(36, 1))
+    certificate = certify(network, (1, 8, 8))
+    x, y = certificate.witness.x, certificate.witness.y
+    with torch.no_grad():
+        fx, fy = network.double()(torch.stack([x, y]))
+    ratio = ((fx - fy).norm() / (x - y).norm()).item()
+    assert certificate.lower <= ratio <= certificate.upper
+    assert certificate.lower == pytest.approx(ratio, rel=1e-6)
+    assert certificate.recheck(network) == pytest.approx(certificate.lower, rel=1e-9)
+    assert certificate.lower > 0.4 * certificate.upper
+
+
+def test_witnesses_are_reproducible_and_differ_by_seed():
+    network = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 3))
+    first, again, other = (certify(network, (5,), starts=1, steps=5, seed=seed) for seed in (0, 0, 7))
+    assert torch.equal(first.witness.x, again.witness.x)
+    assert not torch.equal(first.witness.x, other.witness.x)
+
+
+def test_a_layer_norm_is_as_large_as_its_rule_says():
+    certificate = certify(nn.LayerNorm(8, eps=1e-4), (8,))
+    assert certificate.upper == pytest.approx(100, rel=1e-6)
+    assert certificate.lower > 90
+
+
+def test_without_starts_there_is_no_witness():
+    certificate = certify(nn.Linear(2, 2), (2,), starts=0)
+    assert certificate.witness is None
+    assert certificate.lower == 0
+    with pytest.raises(ArgumentError, match="one with a witness"):
+        certificate.recheck(nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize(("name", "value"), [("starts", -1), ("steps", 0)])
+def test_the_search_is_checked(name, value):
+    with pytest.raises(ArgumentError, match=f"{name} must be an integer"):
+        certify(nn.Linear(2, 2), (2,), **{name: value})
+
+
+def test_a_witness_above_the_bound_is_a_failure_of_our_own():
+    witness = Witness(torch.zeros(1), torch.ones(1), 2.0)
+    with pytest.raises(AssertionError, match="above the bound"):
+        Certificate(2.0, 1.0, (), witness, "product", "", (1,))
+    Certificate(2.0, math.inf, (), witness, "unbounded", "attention", (1,))

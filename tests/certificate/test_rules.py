@@ -1,0 +1,266 @@
+"""Every operator with a known constant, against that constant and against Jacobians by autograd."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from onelip.certificate.certify import certify
+from onelip.errors import ArgumentError, UnknownOperatorError
+
+
+class Function(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+def maxmin(x):
+    a, b = x.chunk(2, 1)
+    return torch.cat([torch.maximum(a, b), torch.minimum(a, b)], 1)
+
+
+def maxmin_by_views(x):
+    return torch.stack([x.view(2, -1, 2).max(-1)[0], x.view(2, -1, 2).min(-1)[0]], -1).flatten(1)
+
+
+def split_and_join(x):
+    a, b, c = x.split([1, 2, 1], 1)
+    return torch.cat([c, a, b], 1)
+
+
+def edit_in_place(x):
+    x = 2 * x
+    x[:, 0] = 5
+    x[:, 1:] += 1
+    return x.relu_()
+
+
+def eye_conv(scale):
+    layer = nn.Conv2d(2, 2, 1, bias=False)
+    layer.weight.data = scale * torch.eye(2).reshape(2, 2, 1, 1)
+    return layer
+
+
+def batch_norm(variance, weight):
+    layer = nn.BatchNorm2d(2, eps=0.0)
+    layer.running_var.fill_(variance)
+    layer.weight.data = torch.tensor(weight)
+    return layer
+
+
+ROOT = math.sqrt
+# (name, function or module, input shape, its Lipschitz constant)
+EXACT = [
+    ("identity", lambda x: x.clone(), (3,), 1),
+    ("flatten and permute", lambda x: x.permute(0, 2, 1).flatten(1), (2, 3), 1),
+    ("expand", lambda x: x.unsqueeze(1).expand(-1, 5, -1), (3,), ROOT(5)),
+    ("repeat", lambda x: x.repeat(1, 3), (4,), ROOT(3)),
+    ("index twice", lambda x: x[:, [0, 0, 1]], (3,), ROOT(2)),
+    ("slice", lambda x: x[:, 1:], (4,), 1),
+    ("split and join", split_and_join, (4,), 1),
+    ("cat with itself", lambda x: torch.cat([x, x], 1), (4,), ROOT(2)),
+    ("cat with constants", lambda x: torch.cat([x, torch.ones(2, 2)], 1), (4,), 1),
+    ("unfold", lambda x: x.unfold(1, 3, 1), (8,), ROOT(3)),
+    ("roll and flip", lambda x: x.roll(1, 1).flip(1), (5,), 1),
+    ("pixel shuffle", nn.PixelShuffle(2), (4, 3, 3), 1),
+    ("channel shuffle", nn.ChannelShuffle(2), (4, 3, 3), 1),
+    ("zero pad", nn.ZeroPad2d(2), (1, 4, 4), 1),
+    ("constant pad", nn.ConstantPad2d(2, 3.5), (1, 4, 4), 1),
+    ("reflect pad", nn.ReflectionPad2d(1), (1, 5, 5), 2),
+    ("circular pad", nn.CircularPad1d(1), (1, 5), ROOT(2)),
+    ("replicate pad", nn.ReplicationPad1d(2), (1, 5), ROOT(3)),
+    ("nearest upsampling", nn.Upsample(scale_factor=3), (1, 4, 4), 3),
+    ("scaling", lambda x: -2.5 * x + 7, (3,), 2.5),
+    ("scaling by channel", lambda x: x * torch.tensor([[1.0, -3.0]]), (2,), 3),
+    ("broadcast scaling", lambda x: x.unsqueeze(2) * torch.tensor([3.0, 4.0]), (2,), 5),
+    ("reversed difference", lambda x: 1 - 2 * x, (3,), 2),
+    ("division", lambda x: x / 4, (3,), 0.25),
+    ("masking", lambda x: x.masked_fill(torch.tensor([True, False]), -math.inf)[:, 1:], (2,), 1),
+    ("choice by a constant", lambda x: torch.where(torch.tensor([True, False]), x, -3 * x), (2,), 3),
+    ("edit in place", edit_in_place, (3,), 2),
+    ("relu in place", nn.ReLU(inplace=True), (3,), 1),
+    ("sum", lambda x: x.sum(1), (9,), 3),
+    ("mean", lambda x: x.mean(1), (9,), 1 / 3),
+    ("mean over space", lambda x: x.mean((2, 3)), (2, 4, 4), 1 / 4),
+    ("cast", lambda x: x.half().float(), (3,), 1),
+    ("zeros like", lambda x: x + torch.zeros_like(x), (3,), 1),
+    ("batch norm", batch_norm(0.25, [1.0, -3.0]), (2, 3, 3), 6),
+    ("conv and batch norm", nn.Sequential(eye_conv(0.5), batch_norm(0.25, [1.0, -3.0])), (2, 3, 3), 3),
+    ("layer norm", nn.LayerNorm(4, eps=0.01), (4,), 10),
+    ("group norm", nn.GroupNorm(2, 4, eps=0.01), (4, 3), 10),
+    ("instance norm", nn.InstanceNorm1d(2, eps=0.01), (2, 5), 10),
+    ("rms norm", nn.RMSNorm(4, eps=0.01), (4,), 10),
+    ("softmax", nn.Softmax(1), (2,), 0.5),
+    ("log-softmax", nn.LogSoftmax(1), (4,), 2),
+    ("logsumexp", lambda x: x.logsumexp(1), (4,), 1),
+    ("sort", lambda x: x.sort(1)[0], (5,), 1),
+    ("largest", lambda x: x.topk(2, 1)[0], (5,), 1),
+    ("maximum of an axis", lambda x: x.amax(1), (5,), 1),
+    ("maxmin", maxmin, (6,), 1),
+    ("maxmin by views", maxmin_by_views, (6,), 1),
+    ("group sort", lambda x: x.view(2, -1, 3).sort(2)[0].flatten(1), (6,), 1),
+    ("norm", lambda x: x.norm(dim=1), (5,), 1),
+    ("1-norm", lambda x: torch.linalg.vector_norm(x, 1, dim=1), (4,), 2),
+    ("average pooling", nn.AvgPool2d(2), (1, 6, 6), 0.5),
+    ("max pooling", nn.MaxPool2d(2), (1, 6, 6), 1),
+    ("max pooling with overlap", nn.MaxPool2d(3, stride=1), (1, 7, 7), 3),
+    ("max pooling, k3 s2", nn.MaxPool1d(3, stride=2), (1, 9), ROOT(2)),
+    ("adaptive max pooling", nn.AdaptiveMaxPool1d(2), (1, 6), 1),
+    ("adaptive max pooling with overlap", nn.AdaptiveMaxPool1d(2), (1, 5), ROOT(2)),
+    ("adaptive average", nn.AdaptiveAvgPool2d(1), (2, 4, 4), 0.25),
+    ("dropout", nn.Dropout(0.5), (3,), 1),
+    ("residual", lambda x: x + torch.relu(x), (3,), 2),
+    ("cancelling branches", lambda x: 3 * x - 2 * x, (3,), 1),
+    ("matrix on the left", lambda x: torch.tensor([[0.0, 3.0], [4.0, 0.0]]) @ x, (2, 5), 4),
+    ("matrix on the right", lambda x: x @ torch.tensor([[0.0, 3.0], [4.0, 0.0]]), (5, 2), 4),
+    ("vector", lambda x: x @ torch.tensor([3.0, 4.0]), (2,), 5),
+    ("einsum", lambda x: torch.einsum("bi,ij->bj", x, torch.tensor([[0.0, 3.0], [4.0, 0.0]])), (2,), 4),
+    ("clamp", lambda x: x.clamp(-1, 1), (3,), 1),
+    ("clamp of a broadcast", lambda x: torch.clamp(x, max=torch.tensor([1.0, 2.0, 3.0, 4.0])), (1,), 2),
+    ("constant", lambda x: 0 * x, (3,), 0),
+]  # fmt: skip
+
+
+def as_module(function):
+    return function if isinstance(function, nn.Module) else Function(function)
+
+
+@pytest.mark.parametrize(("name", "function", "shape", "constant"), EXACT, ids=[case[0] for case in EXACT])
+def test_upper_bound_is_the_known_constant(name, function, shape, constant):
+    upper = certify(as_module(function), shape, starts=0).upper
+    assert constant * (1 - 1e-6) <= upper <= constant * (1 + 1e-4)
+
+
+# Bounds that are sound but not tight, or whose value has no closed form: only Jacobians judge them.
+SOUND = [
+    ("conv", nn.Conv2d(2, 3, 3, padding=1, padding_mode="reflect"), (2, 5, 5)),
+    ("grouped conv", nn.Conv1d(4, 6, 3, stride=2, padding=2, dilation=2, groups=2), (4, 9)),
+    ("same padding", nn.Conv1d(2, 2, 4, padding="same"), (2, 7)),
+    ("transposed conv", nn.ConvTranspose2d(2, 3, 3, stride=2, output_padding=1), (2, 3, 3)),
+    ("conv 3d", nn.Conv3d(1, 2, 2), (1, 3, 3, 3)),
+    ("linear on sequences", nn.Linear(4, 3), (5, 4)),
+    ("transposed conv and batch norm", nn.Sequential(nn.ConvTranspose2d(2, 4, 2, groups=2),
+                                                     nn.BatchNorm2d(4)), (2, 3, 3)),
+    ("bilinear", nn.Upsample(scale_factor=2, mode="bilinear"), (1, 4, 4)),
+    ("bicubic", nn.Upsample(size=(5, 3), mode="bicubic"), (1, 4, 4)),
+    ("average pooling with overlap", nn.AvgPool2d(3, 2, 1, count_include_pad=False), (1, 5, 5)),
+    ("cumsum", lambda x: x.cumsum(1), (5,)),
+    ("softmax of many", nn.Softmax(1), (6,)),
+    ("head by head", lambda x: (x.unsqueeze(2) @ torch.ones(3, 4, 2)).squeeze(2), (3, 4)),
+    ("maximum of two branches", lambda x: torch.maximum(x, 2 * x), (3,)),
+    ("two branches", lambda x: torch.cat([torch.relu(x), torch.tanh(2 * x)], 1), (3,)),
+    ("dense network", nn.Sequential(nn.Linear(6, 9), nn.GELU(), nn.Linear(9, 9), nn.Mish(), nn.Linear(9, 2)), (6,)),
+    ("folded batch", lambda x: torch.relu(x.reshape(-1, 3) @ torch.ones(3, 2)).reshape(x.shape[0], -1), (4, 3)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "function", "shape"), SOUND, ids=[case[0] for case in SOUND])
+def test_no_jacobian_exceeds_the_upper_bound(name, function, shape):
+    torch.manual_seed(0)
+    module = as_module(function).double().eval()
+    if name in ("head by head", "folded batch"):
+        module.float()  # their constants are in single precision
+    upper = certify(module, shape, starts=0).upper
+    assert upper < 1e3
+    like = torch.ones((), dtype=torch.float32 if name in ("head by head", "folded batch") else torch.float64)
+    for scale in (0.1, 1.0, 4.0):
+        x = scale * torch.randn(shape).to(like)
+        J = torch.autograd.functional.jacobian(lambda z: module(z.expand(2, *shape)).reshape(2, -1)[0], x)
+        norm = torch.linalg.matrix_norm(J.reshape(J.shape[0], -1).double(), 2).item()
+        assert norm <= upper * (1 + (1e-9 if like.dtype == torch.float64 else 1e-5))
+
+
+UNBOUNDED = [
+    ("product", lambda x: x * x, (3,), "product of two"),
+    ("attention", lambda x: F.scaled_dot_product_attention(x, x, x), (4, 3), "product of two"),
+    ("gate", lambda x: F.glu(x, 1), (4,), "product of two"),
+    ("quotient", lambda x: x / x.norm(dim=1, keepdim=True), (3,), "division"),
+    ("square", torch.square, (3,), "slope is not bounded"),
+    ("exponential", torch.exp, (3,), "slope is not bounded"),
+    ("root", torch.sqrt, (3,), "slope is not bounded"),
+    ("power", lambda x: x**3, (3,), "power"),
+    ("sign", torch.sign, (3,), "jumps"),
+    ("choice by the input", lambda x: torch.where(x > 0, x, x - 1), (3,), "jumps"),
+    ("batch statistics of a sample", lambda x: x.var(1), (3,), "slope is not bounded"),
+    ("lstm", lambda x: x, (3, 4), "product of two"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "function", "shape", "why"), UNBOUNDED, ids=[case[0] for case in UNBOUNDED])
+def test_unbounded_operators_say_why(name, function, shape, why):
+    module = First(nn.LSTM(4, 2, batch_first=True)) if name == "lstm" else Function(function)
+    certificate = certify(module, shape, starts=0)
+    assert certificate.upper == math.inf
+    assert why in certificate.why
+
+
+class First(nn.Module):
+    """The first of a module's outputs."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x)[0]
+
+
+def test_multi_head_attention_is_infinite_and_names_the_module():
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+
+        def forward(self, x):
+            return x + self.attention(x, x, x)[0]
+
+    certificate = certify(Block(), (3, 4), starts=0)
+    assert certificate.upper == math.inf
+    assert "attention" in certificate.why
+
+
+MIXING = [
+    ("mean", lambda x: x - x.mean(0, keepdim=True)),
+    ("flip", lambda x: x + x.flip(0)),
+    ("reshape", lambda x: x.t().reshape(2, -1)),
+    ("sort", lambda x: x.sort(0)[0]),
+    ("softmax", lambda x: x.softmax(0)),
+    ("matrix", lambda x: torch.ones(2, 2) @ x),
+    ("roll", lambda x: x.roll(1, 0)),
+    ("maximum", lambda x: x.amax()),
+    ("pick one", lambda x: x[:1].expand(2, -1)),
+    ("sum of broadcasts", lambda x: x.sum(1) + x[:, :2]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "function"), MIXING, ids=[case[0] for case in MIXING])
+def test_what_mixes_the_samples_of_a_batch_raises(name, function):
+    with pytest.raises(UnknownOperatorError, match="mixes the samples"):
+        certify(Function(function), (4,), starts=0)
+
+
+def test_a_batch_axis_that_ends_elsewhere_raises():
+    with pytest.raises(ArgumentError, match="batch axis first"):
+        certify(Function(lambda x: x.transpose(0, 1)), (3,), starts=0)
+
+
+def test_batch_norm_on_batch_statistics_raises():
+    with pytest.raises(UnknownOperatorError, match="mixes the samples"):
+        certify(nn.BatchNorm1d(3, track_running_stats=False), (3,), starts=0)
+
+
+def test_an_operator_without_a_rule_is_named_with_its_place():
+    network = nn.Sequential(nn.Linear(2, 2), Function(torch.special.i0))
+    with pytest.raises(UnknownOperatorError, match="special_i0 in '1'"):
+        certify(network, (2,), starts=0)
+
+
+def test_random_operators_raise():
+    with pytest.raises(UnknownOperatorError, match="random"):
+        certify(Function(lambda x: x + torch.rand_like(x)), (3,), starts=0)

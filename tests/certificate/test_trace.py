@@ -1,0 +1,154 @@
+"""What a network may be, what is read from it, and what is refused in one line."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations
+
+from onelip.certificate.certify import certify
+from onelip.certificate.trace import check_shape, trace
+from onelip.errors import ArgumentError, NonFiniteError
+
+
+def small():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(32, 1))
+
+
+def test_the_graph_is_the_network_in_eval_mode_in_float64():
+    network = small()
+    network[1].running_mean.normal_()
+    graph = trace(network, (1, 6, 6))
+    x = torch.randn(2, 1, 6, 6, dtype=torch.float64)
+    expected = network.double().eval()(x)
+    torch.testing.assert_close(graph.run(x), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_the_modes_of_the_module_are_left_as_they_were():
+    network = small().train()
+    network[1].eval()
+    modes = [part.training for part in network.modules()]
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    certify(network, (1, 6, 6), starts=0)
+    assert [part.training for part in network.modules()] == modes
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_weights_of_every_precision_are_read_exactly(dtype):
+    layer = nn.Linear(3, 2, bias=False).to(dtype)
+    upper = certify(layer, (3,), starts=0).upper
+    truth = torch.linalg.matrix_norm(layer.weight.detach().double(), 2).item()
+    assert truth <= upper <= truth * (1 + 1e-4)
+
+
+@pytest.mark.parametrize(
+    "parametrize", [parametrizations.weight_norm, parametrizations.spectral_norm, parametrizations.orthogonal]
+)
+def test_a_parametrized_weight_is_evaluated_not_trusted(parametrize):
+    torch.manual_seed(0)
+    layer = parametrize(nn.Linear(4, 4))
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.mul_(3)  # spectral_norm's vectors do not notice
+    layer.eval()
+    truth = torch.linalg.matrix_norm(layer.weight.detach().double(), 2).item()
+    assert truth * (1 - 1e-6) <= certify(layer, (4,), starts=0).upper <= truth * (1 + 1e-4)
+
+
+def test_a_stale_spectral_norm_is_found_out():
+    layer = parametrizations.spectral_norm(nn.Linear(32, 32)).eval()
+    layer.parametrizations.weight.original.data = torch.randn(32, 32)
+    assert certify(layer, (32,), starts=0).upper > 2
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5, "dynamic"])
+def test_exported_programs_of_any_batch_size(batch):
+    network = small().eval()
+    example = torch.randn(3 if batch == "dynamic" else batch, 1, 6, 6)
+    shapes = ({0: torch.export.Dim("batch")},) if batch == "dynamic" else None
+    program = torch.export.export(network, (example,), dynamic_shapes=shapes)
+    targets = [str(node.target) for node in program.graph.nodes]
+    certificate = certify(program, (1, 6, 6), starts=1, steps=3)
+    assert certificate.upper == pytest.approx(certify(network, (1, 6, 6), starts=0).upper, rel=1e-9)
+    assert 0 < certificate.lower <= certificate.upper
+    assert [str(node.target) for node in program.graph.nodes] == targets, "the caller's program was edited"
+
+
+@pytest.mark.filterwarnings("ignore:.*isinstance.treespec:FutureWarning")
+def test_a_program_in_core_aten_gives_the_same_bound():
+    network = nn.Sequential(small(), nn.LeakyReLU(0.2), nn.Linear(1, 3), nn.Softmax(1)).eval()
+    program = torch.export.export(network, (torch.randn(2, 1, 6, 6),)).run_decompositions()
+    expected = certify(network, (1, 6, 6), starts=0).upper
+    assert certify(program, (1, 6, 6), starts=0).upper == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:.*isinstance.treespec:FutureWarning")
+def test_a_program_exported_in_training_mode_is_refused():
+    program = torch.export.export(small().train(), (torch.randn(2, 1, 6, 6),))
+    with pytest.raises(ArgumentError, match="changes .*running_mean"):
+        certify(program, (1, 6, 6))
+
+
+class Branching(nn.Module):
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
+
+
+class TwoInputs(nn.Module):
+    def forward(self, x, y):
+        return x + y
+
+
+class TwoOutputs(nn.Module):
+    def forward(self, x):
+        return x, -x
+
+
+class Constant(nn.Module):
+    def forward(self, x):
+        return torch.ones(2, 3)
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "message"),
+    [
+        (nn.Linear(3, 2), (4,), r"input_shape must be a shape that the network takes, tried as \(2, 4\)"),
+        (nn.Linear(3, 2), (-1,), "input_shape must be a tuple of positive integers"),
+        (Branching(), (3,), "module must be a network that torch.export can trace"),
+        (TwoInputs(), (3,), "input_shape must be a shape that the network takes"),
+        (TwoOutputs(), (3,), "module must be a function to one tensor, got 2 outputs"),
+        (Constant(), (3,), "module must be a function to one tensor, got .*does not depend"),
+    ],
+)
+def test_what_cannot_be_certified_is_refused_in_one_line(module, shape, message):
+    with pytest.raises(ArgumentError, match=message) as raised:
+        trace(module, shape)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("shape", [3, (3.0,), "3", None, (0,), (-1, 2)])
+def test_a_shape_is_a_tuple_of_positive_integers(shape):
+    with pytest.raises(ArgumentError, match="input_shape must be a tuple of positive integers"):
+        check_shape(shape)
+
+
+def test_a_program_of_another_shape_is_refused():
+    program = torch.export.export(nn.Linear(3, 2), (torch.randn(2, 3),))
+    with pytest.raises(ArgumentError, match=r"input_shape must be \(3\), as exported, got \(4,\)"):
+        certify(program, (4,))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_raise_by_name(value):
+    network = small()
+    network[4].weight.data[0, 3] = value
+    with pytest.raises(NonFiniteError, match=r"4\.weight"):
+        certify(network, (1, 6, 6))
+
+
+def test_weights_that_become_nan_on_evaluation_raise_by_layer():
+    network = nn.Sequential(parametrizations.weight_norm(nn.Linear(3, 3)))
+    network[0].parametrizations.weight.original1.data.zero_()
+    with pytest.raises(NonFiniteError, match=r"linear in '0'"):
+        certify(network, (3,))
