@@ -1,6 +1,7 @@
-"""Ellipsoids against the definition that they claim, and the proof of semidefiniteness against eigenvalues."""
+"""Ellipsoids against the definition that they claim, proofs of semidefiniteness against eigenvalues."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -48,7 +49,7 @@ def test_no_choice_of_slopes_leaves_the_ellipsoid_or_exceeds_the_bound(seed, wid
     state, product = start(widths[0], 1.0), 1.0
     differences = random(widths[0], 64, seed=seed)
     differences /= differences.norm(dim=0)
-    for i, (n, m) in enumerate(zip(widths[:-2], widths[1:-1], strict=True)):
+    for i, (n, m) in enumerate(pairwise(widths[:-1])):
         W = size * random(m, n, seed=seed + i + 1)
         diagonal = torch.rand((m, 64), dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
         differences = (kind.low + (kind.high - kind.low) * diagonal.round()) * (W @ differences)

@@ -155,8 +155,9 @@ SOUND = [
     ("head by head", lambda x: (x.unsqueeze(2) @ torch.ones(3, 4, 2)).squeeze(2), (3, 4)),
     ("maximum of two branches", lambda x: torch.maximum(x, 2 * x), (3,)),
     ("two branches", lambda x: torch.cat([torch.relu(x), torch.tanh(2 * x)], 1), (3,)),
-    ("dense network", nn.Sequential(nn.Linear(6, 9), nn.GELU(), nn.Linear(9, 9), nn.Mish(), nn.Linear(9, 2)), (6,)),
-    ("folded batch", lambda x: torch.relu(x.reshape(-1, 3) @ torch.ones(3, 2)).reshape(x.shape[0], -1), (4, 3)),
+    ("dense network", nn.Sequential(nn.Linear(6, 9), nn.GELU(), nn.Linear(9, 9), nn.Mish(),
+                                    nn.Linear(9, 2)), (6,)),
+    ("folded batch", lambda x: (x.reshape(-1, 3) @ torch.ones(3, 2)).relu().reshape(x.shape[0], -1), (4, 3)),
 ]  # fmt: skip
 
 

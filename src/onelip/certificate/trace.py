@@ -47,11 +47,21 @@ def trace(module: nn.Module | ExportedProgram, input_shape: tuple[int, ...]) -> 
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's own, from copying its tree specs
         if program is module or _edits_in_place(program):
-            program = program.run_decompositions({})  # a copy without in-place edits, otherwise the same
+            program = _without_edits(program)
         plain_copies(program.graph)
         share(program.graph)
         sort_pairs(program.graph)
         return _Reader(program, input_shape).read()
+
+
+def _without_edits(program: ExportedProgram) -> ExportedProgram:
+    """A copy without in-place operators, otherwise the same."""
+    try:
+        return program.run_decompositions({})
+    except RuntimeError as error:
+        remedy = "use operators that return a new tensor"
+        wanted = "a network whose in-place edits torch can take out"
+        raise ArgumentError("module", wanted, _first_line(error), remedy) from error
 
 
 def _edits_in_place(program: ExportedProgram) -> bool:
