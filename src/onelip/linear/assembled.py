@@ -147,5 +147,5 @@ def _error(map: Convolution, near: tuple[int, ...]) -> float:
     add up to at most |A||A|*, and ‖|A|‖_F ≤ Σₜ‖Wₜ‖_F·√pixels, as no output reads through a tap twice."""
     per_tap = map.weight.flatten(2).square().sum((0, 1)).sqrt().sum()
     frobenius_square = float(per_tap) ** 2 * math.prod(near) * (1 + growth(map.weight.numel() + 10))
-    terms = math.prod(map.in_shape) + math.prod(map.out_shape) + 3 * math.prod(map.kernel) + 2
+    terms = math.prod(map.in_shape) + math.prod(map.out_shape) + (math.prod(map.kernel) + 1) ** 2
     return growth(terms) * frobenius_square * OUTWARD

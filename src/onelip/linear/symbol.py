@@ -154,10 +154,10 @@ def _autocorrelation(
         d = tuple(p - q for p, q in zip(places[a], places[b], strict=True))
         if d >= (0,) * len(d):
             pairs.setdefault(d, []).append((a, b))
-    C = []
+    X, C = X.movedim(-1, 0).contiguous(), []
     for pair in pairs.values():
         a, b = torch.tensor(pair, device=X.device).T
-        C.append(X[..., a].flatten(2) @ X[..., b].flatten(2).mT)
+        C.append((X[a] @ X[b].mT).sum(0))
     return torch.tensor(list(pairs)), torch.stack(C)
 
 
