@@ -14,9 +14,10 @@ TABLE = re.compile(r"(<!-- table: quick -->\n).*?(<!-- end -->)", re.DOTALL)
 
 def with_current_table(text: str) -> str:
     summary = json.loads((ROOT / "results" / "quick" / "summary.json").read_text())
-    where = summary["provenance"]["machine"]
+    (start,) = {json.dumps(run["starts"][0]) for run in summary["runs"].values()}
+    where = json.loads(start)["machine"]
     caption = (
-        f"Measured at commit {summary['provenance']['commit'][:7]} on {where['processor']}, {where['cores']} "
+        f"Measured at commit {json.loads(start)['commit'][:7]} on {where['processor']}, {where['cores']} "
         f"cores, {where['memory_gib']} GiB, {where['system']}; two runs at a time, one thread each."
     )
     return TABLE.sub(lambda match: f"{match[1]}{markdown(summary['runs'])}\n\n{caption}\n{match[2]}", text)

@@ -104,6 +104,12 @@ def panels(groups: Grouped, rows: int = 1, height: float = 2.6) -> tuple[Figure,
     return figure, axes
 
 
+def legend_beside(row: np.ndarray, title: str) -> None:
+    """The first panel's labels to the right of the last one, where no curve can run through them."""
+    handles, labels = row[0].get_legend_handles_labels()
+    row[-1].legend(handles, labels, title=title, loc="center left", bbox_to_anchor=(1.02, 0.5))
+
+
 def loss_figure(groups: Grouped, metric: str, label: str) -> Figure:
     """One loss, a panel a method with an axis of its own: critics of different constants share no scale."""
     figure, axes = panels(groups)
@@ -135,8 +141,8 @@ def gradient_norm(groups: Grouped) -> Figure:
         below.set_yscale("log")
     axes[0, 0].set_ylabel(r"mean $\|\nabla_x f\|_2$")
     axes[1, 0].set_ylabel("parameter gradient norm")
-    axes[0, 0].legend(title="at points")
-    axes[1, 0].legend(title="of the")
+    for row, title in zip(axes, ("at points", "of the"), strict=True):
+        legend_beside(row, title)
     return figure
 
 
@@ -146,12 +152,13 @@ def operator_norm(groups: Grouped) -> Figure:
     for ax, runs in zip(axes[0], groups.values(), strict=True):
         for layer, color in zip(layer_names(runs), LAYER_COLORS * 9, strict=False):
             upper = curves_of(runs, f"layers/{layer}/operator/upper")
-            draw_curves(ax, upper, color, f"layer {layer}")
+            draw_curves(ax, upper, color, layer)
             draw_curves(ax, curves_of(runs, f"layers/{layer}/reshaped"), color, style="--")
         ax.set_yscale("log")
     axes[0, 0].set_ylabel("norm of the layer")
-    axes[0, 0].plot([], [], color="black", linestyle="--", label="reshaped")
-    axes[0, 0].legend()
+    for label, style in (("operator", "-"), ("reshaped", "--")):
+        axes[0, 0].plot([], [], style, color="black", label=label)
+    legend_beside(axes[0], "layer")
     return figure
 
 
