@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
+from functools import partial
 from typing import Literal, NamedTuple, TypeVar, cast, get_args
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 from torch.nn.utils import parametrize
 
-from onelip.constraint.pickling import make_picklable
+from onelip.constraint.checkpoints import accept_foreign_checkpoints
+from onelip.constraint.describe import constraint_of
+from onelip.constraint.orthogonal import OrthogonalKernel, OrthogonalMatrix
+from onelip.constraint.pickling import make_picklable, parametrizations
 from onelip.constraint.reshaped import Reshaped
+from onelip.constraint.select import Names, select
 from onelip.constraint.spectral import SpectralNorm
-from onelip.errors import ArgumentError, UnknownOperatorError
-from onelip.linear.layers import LINEAR_LAYERS, input_shapes, linear_map
-from onelip.linear.maps import Dense, LinearMap
+from onelip.errors import ArgumentError
+from onelip.linear.layers import ample_shape, input_shapes, linear_map
+from onelip.linear.maps import Convolution, Dense, LinearMap
 
 M = TypeVar("M", bound=nn.Module)
-Kind = Literal["spectral", "spectral-reshaped"]
-Names = str | Sequence[str]
+Kind = Literal["spectral", "spectral-reshaped", "orthogonal"]
+TOLERANCE = 0.01
 
 
 def constrain(
@@ -40,7 +44,9 @@ def constrain(
     """Keep the norm of every linear layer of `module` at a target while it trains; in place, and returned.
 
     kind: "spectral" holds the norm of the operator that a layer applies to inputs of its size, "spectral-
-        reshaped" that of W.flatten(1), as Miyato et al. 2018 and torch do.
+        reshaped" that of W.flatten(1), as Miyato et al. 2018 and torch do. "orthogonal" makes all singular
+        values of the operator 1 where that is possible, else at most 1; a convolution gets new parameters
+        then, which an optimizer made before does not know.
     input_shape: one input of the module without the batch axis. Convolutions of kind "spectral" need it:
         one forward pass finds the size that each of them receives.
     target: the constant of each layer. network: instead, the constant of n layers in series, the n-th root
@@ -55,74 +61,47 @@ def constrain(
 
     >>> critic = nn.Sequential(nn.Conv2d(1, 8, 4, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(1568, 1))
     >>> critic = constrain(critic, "spectral", input_shape=(1, 28, 28))
-    >>> critic[3].weight.norm()
-    tensor(1.0000, grad_fn=<LinalgVectorNormBackward0>)
+    >>> round(critic[3].weight.norm().item(), 3)
+    1.0
     """
-    _check(kind, target, network, tolerance, iterations)
-    layers = {
-        name: layer
-        for name, layer in linear_layers(module, allow).items()
-        if _matches(name, only) and not _matches(name, exclude)
-    }
-    if not layers:
-        raise ArgumentError("module", "a network with linear layers to constrain", repr(module), "see only=")
-    for name, layer in layers.items():
-        if not isinstance(layer.weight, nn.Parameter) or set(layer._parameters) - {"weight", "bias"}:
-            raise ArgumentError(
-                f"{name or 'module'}.weight",
-                "a plain parameter",
-                "a computed tensor",
-                "remove its parametrization",
-            )
+    _check(kind, target, network, soft, tolerance, iterations)
+    layers = select(module, only, exclude, allow)
+    if kind == "orthogonal":
+        _refuse_shared_kernels(layers)
     shapes = input_shapes(module, input_shape) if input_shape is not None else {}
-    maps = {name: _map(kind, name, layer, shapes.get(name)) for name, layer in layers.items()}
-    made: dict[_Operator, SpectralNorm] = {}
+    level = target if network is None else network ** (1 / len(layers))
+    spectral = partial(SpectralNorm, soft=soft, tolerance=tolerance or TOLERANCE, iterations=iterations)
+    made: dict[_Operator, nn.Module] = {}
     for name, layer in layers.items():
-        operator = _Operator.of(maps[name])
+        map = _map(kind, name, layer, shapes.get(name))
+        operator = _Operator.of(map)
         if operator not in made:
-            made[operator] = SpectralNorm(
-                maps[name],
-                target if network is None else network ** (1 / len(layers)),
-                soft=soft,
-                tolerance=0.01 if tolerance is None else tolerance,
-                iterations=iterations,
+            at_size = map.in_shape if name in shapes else None
+            made[operator] = (
+                _orthogonal(map, level, at_size) if kind == "orthogonal" else spectral(map, level)
             )
         parametrize.register_parametrization(layer, "weight", made[operator])
         make_picklable(layer)
+        accept_foreign_checkpoints(layer)
     return module
 
 
-def linear_layers(module: nn.Module, allow: Sequence[str | type[nn.Module]] = ()) -> dict[str, nn.Module]:
-    """The linear layers by qualified name, each once; any other owner of parameters raises unless allowed."""
-    layers: dict[str, nn.Module] = {}
-    left_alone: set[nn.Module] = set()
-    for name, child in module.named_modules():
-        if child in left_alone or any(_allows(entry, name, child) for entry in allow):
-            left_alone.update(child.modules())
-        elif is_linear(child):
-            layers[name] = child
-            left_alone.update(child.modules())
-        elif any(True for _ in child.parameters(recurse=False)):
-            kind = type(child).__name__
-            raise UnknownOperatorError(
-                f"{name or 'the module itself'!r} ({kind}) has parameters that no constraint is known for: "
-                f"pass allow=[{name!r}] or allow=[{kind}] to leave it alone"
-            )
-    return layers
+def refresh(module: M) -> M:
+    """Let every estimate inside `module` converge for the weights as they are now; in place, and returned.
 
+    Eval mode does so by itself, and training catches up within a step: call this after loading, averaging or
+    editing weights where the very next training forward is to be exact.
 
-def is_linear(module: nn.Module) -> bool:
-    """Whether this is a linear layer of torch.nn; a subclass with a forward of its own is not."""
-    forward = type(module).forward
-    return isinstance(module, LINEAR_LAYERS) and forward.__module__.startswith("torch.nn.modules.")
-
-
-def _allows(entry: str | type[nn.Module], name: str, module: nn.Module) -> bool:
-    return fnmatchcase(name, entry) if isinstance(entry, str) else isinstance(module, entry)
-
-
-def _matches(name: str, patterns: Names) -> bool:
-    return any(fnmatchcase(name, p) for p in ([patterns] if isinstance(patterns, str) else patterns))
+    >>> critic = constrain(nn.Sequential(nn.Linear(4, 1)), "spectral")
+    >>> critic[0].parametrizations.weight.original.data[:, 2] += 5
+    >>> round(refresh(critic)[0].weight.norm().item(), 3)
+    1.0
+    """
+    for layer in module.modules():
+        constraint = constraint_of(layer)
+        if isinstance(constraint, SpectralNorm):
+            constraint.refresh(cast(Tensor, parametrizations(layer)["weight"].original))
+    return module
 
 
 def _map(kind: Kind, name: str, layer: nn.Module, shape: tuple[int, ...] | None) -> LinearMap:
@@ -131,14 +110,27 @@ def _map(kind: Kind, name: str, layer: nn.Module, shape: tuple[int, ...] | None)
         return Reshaped(weight, axis=1 if isinstance(layer, _ConvTransposeNd) else 0)
     if isinstance(layer, nn.Linear):
         return Dense(weight)
-    if shape is None:
+    if shape is None and (kind == "spectral" or getattr(layer, "padding_mode", "") == "circular"):
         raise ArgumentError(
             "input_shape",
             f"given and such that {name!r} is reached, whose norm depends on the size of its input",
             None,
             "pass the shape of one input of the module, or exclude the layer",
         )
-    return linear_map(layer, shape)
+    return linear_map(layer, ample_shape(layer) if shape is None else shape)
+
+
+def _orthogonal(map: LinearMap, target: float, in_shape: tuple[int, ...] | None) -> nn.Module:
+    if isinstance(map, Dense):
+        return OrthogonalMatrix(target)
+    assert isinstance(map, Convolution), type(map)
+    return OrthogonalKernel(map, target, in_shape)
+
+
+def _refuse_shared_kernels(layers: dict[str, nn.Module]) -> None:
+    kernels = [id(layer.weight) for layer in layers.values() if not isinstance(layer, nn.Linear)]
+    if len(set(kernels)) < len(kernels):
+        raise ArgumentError("module", "free of kernels that two layers share", "one", "use kind 'spectral'")
 
 
 class _Operator(NamedTuple):
@@ -154,7 +146,12 @@ class _Operator(NamedTuple):
 
 
 def _check(
-    kind: str, target: float, network: float | None, tolerance: float | None, iterations: int | None
+    kind: str,
+    target: float,
+    network: float | None,
+    soft: bool,
+    tolerance: float | None,
+    iterations: int | None,
 ) -> None:
     if kind not in get_args(Kind):
         raise ArgumentError("kind", f"one of {', '.join(get_args(Kind))}", repr(kind), "see the docstring")
@@ -169,3 +166,5 @@ def _check(
         raise ArgumentError("iterations", "a positive integer", iterations, "torch uses 1")
     if iterations is not None and tolerance is not None:
         raise ArgumentError("iterations", "given without tolerance", (iterations, tolerance), "pass one")
+    if kind == "orthogonal" and (soft or tolerance is not None or iterations is not None):
+        raise ArgumentError("options", "left out for kind 'orthogonal'", "soft or an accuracy", "it is exact")

@@ -16,12 +16,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from onelip.constraint.tracking import converge
+from onelip.constraint.tracking import BLOCK, converge, direction_of_change
 from onelip.linear.maps import LinearMap
-from onelip.linear.power import normalize, power_iteration
+from onelip.linear.power import lanczos, normalize, power_iteration, start_vector
 
 SHORTEST_STRIDE, LONGEST_STRIDE = 0.002, 0.25
 STEPS_IN_TRAINING, STEPS_AT_REST = 8, 300
+AUDIT_STEPS = 16
 
 
 class Slope(NamedTuple):
@@ -38,7 +39,7 @@ class Estimate(NamedTuple):
     basis: Tensor
     slope: Tensor
     seen: Tensor
-    pace: Tensor  # path and stride, float64 on the CPU
+    pace: Tensor  # path, stride and renewals until an audit; float64 on the CPU
 
 
 class Renewal(NamedTuple):
@@ -54,19 +55,19 @@ def follow(map: LinearMap, estimate: Estimate, tolerance: float, iterations: int
     """Training: bring `estimate` up to date with the weight of `map`."""
     if torch.equal(map.weight, estimate.seen):
         return
-    path, stride = estimate.pace.tolist()
-    path += _step_length(map.weight, estimate)
-    estimate.pace[0] = path
+    path, stride, wait = estimate.pace.tolist()
+    path, wait = path + _step_length(map.weight, estimate), wait - 1
+    if iterations is not None or path >= stride or wait <= 0:
+        audit = wait <= 0
+        renewal = renew(map, estimate, tolerance / 3, STEPS_IN_TRAINING, audit=audit, iterations=iterations)
+        if renewal is not None:
+            estimate.u.copy_(renewal.u)
+            estimate.basis.copy_(renewal.basis)
+            estimate.slope.copy_(slope_of(map, estimate.u, estimate.basis))
+            path, stride = 0.0, _next_stride(stride, renewal.missed, tolerance)
+            wait = _next_wait(renewal.missed, tolerance) if audit else wait
+    estimate.pace.copy_(torch.tensor([path, stride, wait], dtype=torch.float64))
     estimate.seen.copy_(map.weight)
-    if iterations is None and path < stride:
-        return
-    renewal = renew(map, estimate, tolerance / 3, STEPS_IN_TRAINING, iterations)
-    if renewal is None:
-        return
-    estimate.u.copy_(renewal.u)
-    estimate.basis.copy_(renewal.basis)
-    estimate.slope.copy_(slope_of(map, estimate.u, estimate.basis))
-    estimate.pace.copy_(torch.tensor([0.0, _next_stride(stride, renewal.missed, tolerance)]))
 
 
 @torch.no_grad()
@@ -75,13 +76,19 @@ def settle(map: LinearMap, estimate: Estimate, rest: Slope, tolerance: float) ->
     if torch.equal(map.weight, rest.seen):
         return
     rest.seen.copy_(map.weight)
-    renewal = renew(map, estimate, tolerance / 100, STEPS_AT_REST)
+    renewal = renew(map, estimate, tolerance / 100, STEPS_AT_REST, audit=True)
     if renewal is not None:
         rest.slope.copy_(slope_of(map, renewal.u, renewal.basis))
 
 
 def renew(
-    map: LinearMap, estimate: Estimate, tolerance: float, max_steps: int, iterations: int | None = None
+    map: LinearMap,
+    estimate: Estimate,
+    tolerance: float,
+    max_steps: int,
+    *,
+    audit: bool,
+    iterations: int | None = None,
 ) -> Renewal | None:
     """Singular vectors for the weight of `map`, or None: one that is zero or not finite has no directions."""
     largest = map.weight.abs().amax()
@@ -89,11 +96,15 @@ def renew(
         return None
     # Half precision is too coarse to iterate in, and a weight of size 1 cannot over- or underflow.
     exact = torch.promote_types(map.weight.dtype, torch.float32)
+    change = (map.weight - estimate.seen).to(exact)
     map = map.with_weight(map.weight.to(exact) / largest)
     basis = estimate.basis.to(exact)
     before = (estimate.slope * map.weight).sum()
     with torch.autocast(map.weight.device.type, enabled=False):
         if iterations is None:
+            far = start_vector(map, BLOCK)
+            fresh = lanczos(map, far, AUDIT_STEPS).v if audit else direction_of_change(map, change, far)
+            basis = torch.cat([basis[:-1], fresh[None]])
             sigma, u, basis = converge(map, basis, before, tolerance, max_steps)
         else:
             sigma, u, v = power_iteration(map, basis[0], iterations)
@@ -117,9 +128,13 @@ def _step_length(weight: Tensor, estimate: Estimate) -> float:
 
 
 def _next_stride(stride: float, missed: float, tolerance: float) -> float:
-    if missed > tolerance / 4:
+    if missed > tolerance / 2:
         return max(stride / 2, SHORTEST_STRIDE)
-    return min(stride * 2, LONGEST_STRIDE) if missed < tolerance / 16 else stride
+    return min(stride * 2, LONGEST_STRIDE) if missed < tolerance / 8 else stride
+
+
+def _next_wait(missed: float, tolerance: float) -> float:
+    return 8.0 if missed > tolerance / 4 else 32.0 if missed > tolerance / 16 else 64.0
 
 
 def fingerprint(weight: Tensor) -> float:

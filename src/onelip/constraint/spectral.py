@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from onelip.constraint.compiled import encode, follow_operator, settle_operator
 from onelip.constraint.estimate import (
     STEPS_AT_REST,
     Estimate,
@@ -25,10 +26,9 @@ from onelip.constraint.estimate import (
     settle,
     slope_of,
 )
+from onelip.constraint.reshaped import Reshaped
 from onelip.constraint.tracking import start_block
 from onelip.linear.maps import LinearMap
-
-_HEADER = 3  # float64 numbers before the weight in the extra state
 
 
 class SpectralNorm(nn.Module):
@@ -64,30 +64,45 @@ class SpectralNorm(nn.Module):
         super().__init__()
         weight = map.weight.detach()
         self.map = map.with_weight(torch.empty_like(weight, device="meta"))
+        self.geometry = encode(map)
         self.target, self.soft, self.tolerance, self.iterations = target, soft, tolerance, iterations
         self.register_buffer("u", weight.new_zeros(map.out_shape))
         self.register_buffer("basis", start_block(map.with_weight(weight)))
         # No buffers: averaging or broadcasting these would part them from the weight that they belong to.
         self.slope, self.seen = torch.zeros_like(weight), torch.full_like(weight, torch.nan)
         self.slope_at_rest, self.seen_at_rest = self.slope.clone(), self.seen.clone()
-        self.pace = torch.tensor([math.inf, tolerance], dtype=torch.float64)
+        self.pace = torch.tensor([math.inf, tolerance, 0.0], dtype=torch.float64)
         self.refresh(weight)
+
+    @property
+    def kind(self) -> str:
+        return "spectral-reshaped" if isinstance(self.map, Reshaped) else "spectral"
+
+    @property
+    def in_shape(self) -> tuple[int, ...] | None:
+        """The input for which the operator is normalised; None where it is the reshaped kernel."""
+        return None if isinstance(self.map, Reshaped) else self.map.in_shape
 
     @property
     def estimate(self) -> Estimate:
         return Estimate(self.u, self.basis, self.slope, self.seen, self.pace)
 
     def forward(self, weight: Float[Tensor, "*weight"]) -> Float[Tensor, "*weight"]:
-        map = self.map.with_weight(weight.detach())
-        if self.training:
-            follow(map, self.estimate, self.tolerance, self.iterations)
-            slope = self.slope
-        else:
-            settle(map, self.estimate, Slope(self.slope_at_rest, self.seen_at_rest), self.tolerance)
-            slope = self.slope_at_rest
-        sigma = (slope * weight).sum()
+        self._update(weight.detach())
+        sigma = ((self.slope if self.training else self.slope_at_rest) * weight).sum()
         scale = self.target / torch.where(sigma > 0, sigma, self.target)
         return weight * (scale.clamp_max(1) if self.soft else scale)
+
+    def _update(self, weight: Tensor) -> None:
+        estimate, rest = self.estimate, Slope(self.slope_at_rest, self.seen_at_rest)
+        if torch.compiler.is_compiling() and self.training:
+            follow_operator(weight, *estimate, self.tolerance, self.iterations or 0, *self.geometry)
+        elif torch.compiler.is_compiling():
+            settle_operator(weight, *estimate, *rest, self.tolerance, *self.geometry)
+        elif self.training:
+            follow(self.map.with_weight(weight), estimate, self.tolerance, self.iterations)
+        else:
+            settle(self.map.with_weight(weight), estimate, rest, self.tolerance)
 
     def right_inverse(self, weight: Float[Tensor, "*weight"]) -> Float[Tensor, "*weight"]:
         return weight
@@ -96,18 +111,18 @@ class SpectralNorm(nn.Module):
     def refresh(self, weight: Float[Tensor, "*weight"]) -> None:
         """Estimate σ anew until it has converged, as after loading, averaging or editing the weight."""
         map = self.map.with_weight(weight.detach())
-        renewal = renew(map, self.estimate, self.tolerance / 100, STEPS_AT_REST)
+        renewal = renew(map, self.estimate, self.tolerance / 100, STEPS_AT_REST, audit=True)
         if renewal is not None:
             self.u.copy_(renewal.u)
             self.basis.copy_(renewal.basis)
-        self.restart(seen=map.weight, path=0.0, stride=self.tolerance)
+        self.restart(map.weight, (0.0, self.tolerance, 0.0))
 
-    def restart(self, seen: Tensor, path: float, stride: float) -> None:
+    def restart(self, seen: Tensor, pace: tuple[float, ...]) -> None:
         """Go on from u and the basis as they are now."""
         self.seen.copy_(seen)
         self.slope.copy_(slope_of(self.map.with_weight(self.seen), self.u, self.basis))
         self.seen_at_rest.fill_(torch.nan)
-        self.pace.copy_(torch.tensor([path, stride]))
+        self.pace.copy_(torch.tensor(pace, dtype=torch.float64))
 
     def extra_repr(self) -> str:
         steps = f"iterations={self.iterations}" if self.iterations else f"tolerance={self.tolerance:g}"
@@ -122,13 +137,11 @@ class SpectralNorm(nn.Module):
     def set_extra_state(self, state: Tensor) -> None:
         """Where averaging or another edit broke the seal, the next forward estimates anew."""
         header, seen = state.cpu().tensor_split([state.numel() - self.seen.numel()])
-        mark, path, stride = header.view(torch.float64).tolist()
-        intact = mark == fingerprint(seen)
-        self.restart(
-            seen=seen.reshape(self.seen.shape) if intact else torch.full_like(self.seen, torch.nan),
-            path=path if intact else math.inf,
-            stride=stride if intact else self.tolerance,
-        )
+        mark, *pace = header.view(torch.float64).tolist()
+        if mark == fingerprint(seen):
+            self.restart(seen.reshape(self.seen.shape), tuple(pace))
+        else:
+            self.restart(torch.full_like(self.seen, torch.nan), (math.inf, self.tolerance, 0.0))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SpectralNorm:
         super()._apply(fn, recurse)

@@ -1,9 +1,10 @@
 """Follow the leading singular pair of an operator whose weight moves a little at a time.
 
-A block of right vectors V goes through one Rayleigh–Ritz step on span{V, AᵀA V}: block Lanczos, restarted
-after each step (Golub & Van Loan, "Matrix Computations", 4th ed., §10.3.6). One vector alone would lag when
+A block of right vectors V goes through one Rayleigh–Ritz step on span{V, AᵀA V, P}, P being what V was one
+step ago: LOBPCG without a preconditioner (Knyazev, "Toward the Optimal Preconditioned Eigensolver", SIAM J.
+Sci. Comput. 23, 2001, algorithm 5.1) for the largest eigenvalues of AᵀA. One vector alone would lag when
 another singular value overtakes the first, because it holds next to nothing of that one's direction; a block
-holds the runners-up already.
+holds the runners-up already, and P makes up for the crowd of singular values at the edge of a spectrum.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ LARGEST_BLOCK_ELEMENTS = 2**20  # at inputs of more than 2¹⁷ entries memory s
 
 
 class Leading(NamedTuple):
-    """sigma = ⟨u, A V[0]⟩, a lower bound of ‖A‖₂; V: orthonormal right vectors, the leading one first."""
+    """sigma = ⟨u, A v⟩, a lower bound of ‖A‖₂, with v the first row of the basis [V; P]."""
 
     sigma: Float[Tensor, ""]
     u: Float[Tensor, "*out_shape"]
-    V: Float[Tensor, "block *in_shape"]
+    basis: Float[Tensor, "block *in_shape"]
 
 
 def start_block(map: LinearMap) -> Float[Tensor, "block *in_shape"]:
@@ -39,45 +40,61 @@ def start_block(map: LinearMap) -> Float[Tensor, "block *in_shape"]:
 
 def converge(
     map: LinearMap,
-    V: Float[Tensor, "block *in_shape"],
+    basis: Float[Tensor, "block *in_shape"],
     sigma: Float[Tensor, ""],
     tolerance: float,
     max_steps: int,
 ) -> Leading:
-    """Ritz steps, at least one, until one raises the estimate `sigma` by no more than `tolerance` (relative).
-
-    A fixed random direction takes the last one's place at first: what has no part at all in V, such as
-    another group of a convolution, would never be found otherwise.
-    """
-    V = torch.cat([V[:-1], start_vector(map, seed=BLOCK)[None]])
-    leading = ritz_step(map, V)
+    """Ritz steps, at least one, until one raises `sigma`, the estimate before, by at most `tolerance` of it."""
+    leading = ritz_step(map, basis)
     for _ in range(max_steps - 1):
         if leading.sigma <= (1 + tolerance) * sigma:
             break
         sigma = leading.sigma
-        leading = ritz_step(map, leading.V)
+        leading = ritz_step(map, leading.basis)
     return leading
 
 
-def ritz_step(map: LinearMap, V: Float[Tensor, "block *in_shape"]) -> Leading:
-    """The directions in span{V, AᵀA V} that A stretches most; a V that is not orthonormal will do.
+def direction_of_change(
+    map: LinearMap, change: Float[Tensor, "*weight"], start: Float[Tensor, "*in_shape"]
+) -> Float[Tensor, "*in_shape"]:
+    """What a change of the weight acts on most, after one power iteration on A(change) from a random start.
+
+    A singular value that overtakes all others does so along this. The basis may have no part in it, as where
+    another group of a convolution grows, and would then never find it.
+    """
+    largest = change.abs().amax()
+    if not 0 < largest < math.inf:
+        return start
+    A = map.with_weight(change / largest)
+    return normalize(A.adjoint(A.apply(start[None])), otherwise=start[None])[0]
+
+
+def ritz_step(map: LinearMap, basis: Float[Tensor, "block *in_shape"]) -> Leading:
+    """The directions in span{V, AᵀA V, P} that A stretches most, for basis = [V; P] of any independent rows.
 
     >>> from onelip.linear.maps import Dense
     >>> ritz_step(Dense(torch.diag(torch.tensor([3.0, 2.0, 1.0]))), torch.ones(1, 3)).sigma
     tensor(2.9...)
     """
-    AV = map.apply(V)
-    rows = V.flatten(1)
-    R = map.adjoint(AV).flatten(1)
-    # What is left beside V is tiny once V has converged: scaled up here, or the Gram matrix would lose it.
-    R = _unit_rows(_unit_rows(R) - (_unit_rows(R) @ rows.T) @ rows)
-    S = torch.cat([rows, R])
-    AS = torch.cat([AV, map.apply(R.reshape(V.shape))])
-    Q = _ritz_coefficients(S, AS.flatten(1))[: len(V)]
-    V, AV = (Q @ S).reshape(V.shape), torch.tensordot(Q, AS, 1)
+    count = len(basis) - len(basis) // 4
+    V, P = basis.flatten(1).tensor_split([count])
+    AV = map.apply(basis[:count])
+    # Both are tiny beside V once V has converged: scaled up here, or the Gram matrix would lose them.
+    rest = torch.cat([_beside(V, map.adjoint(AV).flatten(1)), _beside(V, P)])
+    S = torch.cat([V, rest])
+    AS = torch.cat([AV, map.apply(rest.reshape(-1, *map.in_shape))])
+    Q = _ritz_coefficients(S, AS.flatten(1))[:count]
+    V_next, AV = (Q @ S).reshape(-1, *map.in_shape), torch.tensordot(Q, AS, 1)
     # Rounding leaves V[0] a little off unit length; by its true length sigma stays a lower bound.
-    length = torch.linalg.vector_norm(V[0])
-    return Leading(torch.linalg.vector_norm(AV[0]) / length, normalize(AV[0]), V)
+    sigma = torch.linalg.vector_norm(AV[0]) / torch.linalg.vector_norm(V_next[0])
+    return Leading(sigma, normalize(AV[0]), torch.cat([V_next, basis[: len(P)]]))
+
+
+def _beside(V: Float[Tensor, "k n"], x: Float[Tensor, "m n"]) -> Float[Tensor, "m n"]:
+    """The part of x that is orthogonal to the orthonormal rows of V, each row scaled to length 1."""
+    x = _unit_rows(x)
+    return _unit_rows(x - (x @ V.T) @ V)
 
 
 def _ritz_coefficients(S: Float[Tensor, "k n"], AS: Float[Tensor, "k m"]) -> Float[Tensor, "k k"]:

@@ -1,0 +1,65 @@
+"""Which layers of a module to constrain: every linear one that is named, and nothing unknown passed over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from onelip.errors import ArgumentError, UnknownOperatorError
+from onelip.linear.layers import LINEAR_LAYERS
+
+Names = str | Sequence[str]
+
+
+def select(
+    module: nn.Module, only: Names, exclude: Names, allow: Sequence[str | type[nn.Module]]
+) -> dict[str, nn.Module]:
+    """The linear layers whose names match `only`, not `exclude`; their weights must be plain parameters."""
+    layers = {
+        name: layer
+        for name, layer in linear_layers(module, allow).items()
+        if _matches(name, only) and not _matches(name, exclude)
+    }
+    if not layers:
+        raise ArgumentError("module", "a network with linear layers to constrain", repr(module), "see only=")
+    for name, layer in layers.items():
+        if set(layer._parameters) != {"weight", "bias"}:
+            raise ArgumentError(
+                f"{name or 'module'}.weight", "a plain parameter", "a computed one", "remove what computes it"
+            )
+    return layers
+
+
+def linear_layers(module: nn.Module, allow: Sequence[str | type[nn.Module]] = ()) -> dict[str, nn.Module]:
+    """The linear layers by qualified name, each once; any other owner of parameters raises unless allowed."""
+    layers: dict[str, nn.Module] = {}
+    left_alone: set[nn.Module] = set()
+    for name, child in module.named_modules():
+        if child in left_alone or any(_allows(entry, name, child) for entry in allow):
+            left_alone.update(child.modules())
+        elif is_linear(child):
+            layers[name] = child
+            left_alone.update(child.modules())
+        elif any(True for _ in child.parameters(recurse=False)):
+            kind = type(child).__name__
+            raise UnknownOperatorError(
+                f"{name or 'the module itself'!r} ({kind}) has parameters that no constraint is known for: "
+                f"pass allow=[{name!r}] or allow=[{kind}] to leave it alone"
+            )
+    return layers
+
+
+def is_linear(module: nn.Module) -> bool:
+    """Whether this is a linear layer of torch.nn; a subclass with a forward of its own is not."""
+    forward = type(module).forward
+    return isinstance(module, LINEAR_LAYERS) and forward.__module__.startswith("torch.nn.modules.")
+
+
+def _allows(entry: str | type[nn.Module], name: str, module: nn.Module) -> bool:
+    return fnmatchcase(name, entry) if isinstance(entry, str) else isinstance(module, entry)
+
+
+def _matches(name: str, patterns: Names) -> bool:
+    return any(fnmatchcase(name, p) for p in ([patterns] if isinstance(patterns, str) else patterns))
