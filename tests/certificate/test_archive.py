@@ -173,7 +173,7 @@ def argument(kind):
         size("[x for x in (1,)][0]"),
         size("lambda: 1"),
         nesting({"type": "collections.defaultdict", "context": "{}", "children_spec": []}),
-        nesting({"type": "builtins.dict", "context": '{"__enum__": true, "fqn": "os:system"}', "children_spec": []}),
+        nesting({"type": "builtins.dict", "context": '{"__enum__": true}', "children_spec": []}),
         argument("as_operator"),
         argument("as_custom_obj"),
         argument("as_graph"),

@@ -113,7 +113,7 @@ def test_errors_are_one_line_each(folder):
     cases = [
         ({}, "file must be given, or factory, got neither"),
         ({"file": folder / "m.pt2", "factory": "a:b"}, "got both"),
-        ({"file": folder / "m.pt2", "weights": folder / "w.safetensors"}, "weights must be given with factory"),
+        ({"file": folder / "m.pt2", "weights": folder / "w.pt"}, "weights must be given with factory"),
         ({"factory": "my_critics"}, "package.module:function"),
         ({"factory": "nowhere:make"}, "ModuleNotFoundError"),
         ({"factory": "my_critics:absent"}, "AttributeError"),

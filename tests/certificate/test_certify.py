@@ -20,6 +20,15 @@ class Residual(nn.Module):
         return x + self.branch(x)
 
 
+class Scale(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x):
+        return torch.relu(self.factor * x)
+
+
 def linear(*rows):
     layer = nn.Linear(len(rows[0]), len(rows))
     layer.weight.data = torch.tensor(rows)
@@ -87,6 +96,20 @@ def test_scales_of_weights_do_not_matter():
         for layer in network[::2]:
             layer.weight.data = size * torch.eye(4)
         assert certify(network, (4,), starts=0).upper == pytest.approx(size**2, rel=1e-3)
+
+
+def test_products_beyond_the_range_of_float64_stay_on_the_right_side():
+    tiny = certify(nn.Sequential(*[Scale(1e-200)] * 3), (2,), starts=0)
+    assert 0 < tiny.upper < 1e-290
+    huge = certify(nn.Sequential(*[Scale(1e200)] * 3), (2,), starts=0)
+    assert huge.upper == math.inf
+    assert "exceeds" in huge.why
+
+
+def test_a_variance_of_zero_has_no_bound():
+    norm = nn.BatchNorm1d(2, eps=0.0)
+    norm.running_var.zero_()
+    assert "division by zero" in certify(norm, (2,), starts=0).why
 
 
 def test_a_network_that_forgets_its_input_is_constant():

@@ -106,7 +106,7 @@ def certify(
         ),
         witness=witness,
         method=bound.method,
-        why=bound.why,
+        why=bound.why or ("the bound exceeds the largest float64" if bound.constant == math.inf else ""),
         input_shape=tuple(input_shape),
     )
 

@@ -165,11 +165,13 @@ class Composition:
     def _scales(self, node: Node, effect: Scales) -> None:
         """√ of the largest, over input entries, sum of squared factors of the entries it is copied to."""
         (u,) = node.inputs
-        squares = (effect.factor.expand(node.shape) ** 2).flatten()
-        where = numbers(u.shape).expand(node.shape).flatten().long()
-        sums = torch.zeros(math.prod(u.shape) + 1, dtype=torch.float64).index_add_(0, where, squares)
-        exact = effect.factor.abs().max().item()
-        norm = up(math.sqrt(sums.max().item()), len(squares)) if node.shape != u.shape else up(exact, 4)
+        largest = effect.factor.abs().max().item() if effect.factor.numel() else 0.0
+        norm = up(largest, 4)
+        if node.shape != u.shape and largest > 0:
+            squares = ((effect.factor / largest).expand(node.shape) ** 2).flatten()
+            where = numbers(u.shape).expand(node.shape).flatten().long()
+            sums = torch.zeros(math.prod(u.shape) + 1, dtype=torch.float64).index_add_(0, where, squares)
+            norm = times(norm, up(math.sqrt(sums.max().item()), len(squares)))
         fused = with_scaling(self._segments[u].fused, node, effect)
         self._linear(node, effect, NormInterval(0.0, norm, "largest factor"), fused)
 

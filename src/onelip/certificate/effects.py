@@ -86,8 +86,12 @@ def up(x: float, roundings: int = 1) -> float:
 
 
 def times(a: float, b: float) -> float:
-    """a·b from above; zero times infinity is zero: a map that forgets its input is constant."""
-    return 0.0 if a == 0 or b == 0 else up(a * b)
+    """a·b from above, underflow included. Zero times infinity is zero: what forgets its input is constant.
+
+    >>> times(0.0, math.inf), times(1e-200, 1e-200) > 0
+    (0.0, True)
+    """
+    return 0.0 if a == 0 or b == 0 else up(a * b) + 2.0**-1000
 
 
 def root_sum_of_squares(values: list[float]) -> float:

@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from onelip.certificate.effects import up
+from onelip.certificate.effects import times, up
 from onelip.certificate.slopes import Slopes
 from onelip.linear.cholesky import UNDERFLOW, U, growth
 
@@ -71,7 +71,7 @@ def through_layer(ellipsoid: Ellipsoid, matrix: Matrix, slopes: Slopes) -> Ellip
     W, t = matrix.normalized()
     a, b = slopes.low, slopes.high
     m, n = W.W.shape
-    if t == 0 or m + n > WIDEST or not (abs(a) < b):
+    if m + n > WIDEST or not (abs(a) < b) or not 2.0**-900 < ellipsoid.scale * t < 2.0**900:
         return None
     s = _spread(ellipsoid.P, W.W)
     weight = 1 / (b * (b - a) * s)
@@ -104,7 +104,7 @@ def through_output(ellipsoid: Ellipsoid, matrix: Matrix) -> float | None:
         doubt = growth(W.W.shape[0]) * norm**2 + W.error * (2 * norm + W.error)
         doubt += 4 * U * (c * ellipsoid.P.norm().item() + norm**2)
         if proves_semidefinite(c * ellipsoid.P - gram, doubt * (1 + 1e-6)):
-            return up(math.sqrt(c) * ellipsoid.scale * t, 4)
+            return times(up(math.sqrt(c), 2), times(ellipsoid.scale, t))
     return None
 
 

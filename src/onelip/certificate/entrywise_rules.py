@@ -87,10 +87,7 @@ def _quotient(node: Node) -> Effect:
     b = node.args[1]
     if is_data(b) or argument(node, "rounding_mode") is not None:
         return Unbounded(why="a division by a tensor that depends on the input, or one that rounds")
-    divisor = _tensor(b)
-    if not (divisor != 0).all():
-        return Unbounded(why="a division by zero")
-    return Scales(factor=1 / divisor)
+    return scaling(1 / _tensor(b))
 
 
 def _negation(node: Node) -> Effect:
@@ -129,7 +126,14 @@ def _batch_norm(node: Node) -> Effect:
     training = False if legit else argument(node, "training")
     if training or argument(node, "running_mean") is None:
         raise mixing(node)
-    return Scales(factor=statistics_factor(node))
+    return scaling(statistics_factor(node))
+
+
+def scaling(factor: Tensor) -> Effect:
+    """Multiplication by a constant, which a variance of zero makes infinite."""
+    if not factor.isfinite().all():
+        return Unbounded(why="a division by zero")
+    return Scales(factor=factor)
 
 
 def statistics_factor(node: Node) -> Tensor:

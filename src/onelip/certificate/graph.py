@@ -43,24 +43,30 @@ class Node:
     def evaluate(self, values: dict[Node, Tensor], dtype: torch.dtype = torch.float64) -> Any:
         """The value of this node from the values of its inputs, with its constants in `dtype`."""
         assert self.call is not None, "the input has no call"
-
-        def filled(argument: Any) -> Any:
-            if isinstance(argument, Node):
-                return values[argument]
-            if isinstance(argument, Tensor):
-                return argument.to(dtype) if argument.is_floating_point() else argument
-            if isinstance(argument, torch.dtype):
-                return dtype if argument.is_floating_point else argument
-            return [filled(part) for part in argument] if isinstance(argument, list | tuple) else argument
-
-        args = [filled(argument) for argument in self.args]
-        result = self.call(*args, **{name: filled(argument) for name, argument in self.kwargs.items()})
+        args = [_filled(argument, values, dtype) for argument in self.args]
+        kwargs = {name: _filled(argument, values, dtype) for name, argument in self.kwargs.items()}
+        result = self.call(*args, **kwargs)
         return result if self.item is None else result[self.item]
 
     @property
     def place(self) -> str:
         """Where the node stands, for messages."""
         return f"{self.operator} in {self.layer!r}" if self.layer else f"{self.operator} at the top level"
+
+
+def _filled(argument: Any, values: dict[Node, Tensor], dtype: torch.dtype) -> Any:
+    """An argument with values for nodes, and with its constants and casts in `dtype`."""
+    if isinstance(argument, Node):
+        return values[argument]
+    if isinstance(argument, Tensor):
+        return argument.to(dtype) if argument.is_floating_point() else argument
+    if isinstance(argument, torch.dtype):
+        return dtype if argument.is_floating_point else argument
+    return (
+        [_filled(part, values, dtype) for part in argument]
+        if isinstance(argument, list | tuple)
+        else argument
+    )
 
 
 @dataclass(frozen=True, eq=False)

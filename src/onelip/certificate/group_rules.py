@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from onelip.certificate.effects import Effect, Lipschitz, Scales, Unbounded, up
-from onelip.certificate.entrywise_rules import extremum_of_two, statistics_factor
+from onelip.certificate.effects import Effect, Lipschitz, Unbounded, up
+from onelip.certificate.entrywise_rules import extremum_of_two, scaling, statistics_factor
 from onelip.certificate.graph import Node
 from onelip.certificate.nodes import argument, axes_of, per_axis
 
@@ -43,7 +43,7 @@ def _all_but_first(node: Node) -> tuple[int, ...]:
 def _instance_norm(node: Node) -> Effect:
     if argument(node, "use_input_stats"):
         return _normalization(lambda node: _all_but_first(node)[1:])(node)
-    return Scales(factor=statistics_factor(node))
+    return scaling(statistics_factor(node))
 
 
 def _softmax(node: Node) -> Effect:

@@ -28,6 +28,13 @@ def plain_copies(graph: fx.Graph) -> None:
         node.target, node.args = _aten.expand_as.default, (node.args[1], node.args[0])
 
 
+def free_views(graph: fx.Graph) -> None:
+    """Views as reshapes, in place: whether memory allows a view is no concern of the function."""
+    for target in (_aten.view.default, _aten._unsafe_view.default):
+        for node in graph.find_nodes(op="call_function", target=target):
+            node.target = _aten.reshape.default
+
+
 def share(graph: fx.Graph) -> None:
     """Compute equal calls on equal arguments once, in place: a functional graph has no side effects."""
     known: dict[Any, fx.Node] = {}

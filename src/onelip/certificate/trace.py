@@ -21,7 +21,7 @@ from torch.export.graph_signature import InputKind, OutputKind
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from onelip.certificate.graph import Graph, Node
-from onelip.certificate.rewrites import plain_copies, share, sort_pairs
+from onelip.certificate.rewrites import free_views, plain_copies, share, sort_pairs
 from onelip.errors import ArgumentError, NonFiniteError, UnknownOperatorError
 
 # A sample must not be told from its neighbour by luck: two samples, unless the program fixes another number.
@@ -49,6 +49,7 @@ def trace(module: nn.Module | ExportedProgram, input_shape: tuple[int, ...]) -> 
         if program is module or _edits_in_place(program):
             program = _without_edits(program)
         plain_copies(program.graph)
+        free_views(program.graph)
         share(program.graph)
         sort_pairs(program.graph)
         return _Reader(program, input_shape).read()
