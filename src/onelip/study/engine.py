@@ -79,9 +79,9 @@ def run_jobs(jobs: list[Job], workers: int, progress: Progress) -> list[Outcome]
 
 
 def describe(outcome: Outcome) -> str:
-    """An outcome in a few words."""
+    """An outcome in a few words; the reason of a failure is said once, at the end."""
     if outcome.result is None:
-        return f"failed: {outcome.error}"
+        return "failed"
     result = outcome.result
     return f"{result.status} at step {result.step}" + (f": {result.message}" if result.message else "")
 
