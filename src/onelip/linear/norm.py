@@ -93,7 +93,10 @@ def _interval(map: LinearMap, rtol: float, method: str) -> NormInterval:
     """The interval of a scaled map: from below by Lanczos, from above by what its kind allows."""
     if isinstance(map, Dense):
         return _proved_interval(map, dense_gram(map.weight), rtol, "dense cholesky")
-    assert isinstance(map, Convolution), type(map)
+    if not isinstance(map, Convolution):
+        raise ArgumentError(
+            "layer", "a Dense or Convolution map", type(map).__name__, "wrap its matrix in Dense"
+        )
     case = "tight" if method == "tight" else "sharp" if is_sharp(map) else "blunt"
     if method != "circular" and factorisation_operations(map) <= ASSEMBLED_OPERATIONS[case]:
         return _proved_interval(map, block_gram(map), rtol, "tight cholesky")
