@@ -84,6 +84,11 @@ def test_padding_is_merged_with_the_convolution_behind_it():
     assert merged.cumulative < 0.75 * alone.cumulative * merged.norm.upper
 
 
+def test_isometries_and_activations_of_slope_one_lose_nothing():
+    network = nn.Sequential(nn.ReLU(), nn.Tanh(), nn.Flatten(), nn.MaxPool1d(2), nn.LeakyReLU(0.1))
+    assert certify(network, (4, 4), starts=0).upper == 1
+
+
 def test_shared_layers_count_each_time():
     layer = linear([2.0, 0.0], [0.0, 1.0])
     certificate = certify(nn.Sequential(layer, nn.ReLU(), layer, nn.ReLU(), layer), (2,), starts=0)

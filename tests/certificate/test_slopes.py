@@ -13,6 +13,7 @@ CASES = [
     ("leaky_relu", lambda x: F.leaky_relu(x, 0.2), slopes.leaky_relu(0.2)),
     ("leaky_relu, steep", lambda x: F.leaky_relu(x, -1.7), slopes.leaky_relu(-1.7)),
     ("tanh", torch.tanh, slopes.NONDECREASING),
+    ("softsign", F.softsign, slopes.NONDECREASING),
     ("softplus", lambda x: F.softplus(x, 3.0, 100), slopes.NONDECREASING),
     ("sigmoid", torch.sigmoid, slopes.SIGMOID),
     ("hardsigmoid", F.hardsigmoid, slopes.HARD_SIGMOID),
@@ -28,7 +29,7 @@ CASES = [
     ("silu", F.silu, slopes.silu()),
     ("mish", F.mish, slopes.mish()),
 ]
-LOOSE_BELOW = {"mish"}  # only its Lipschitz constant is derived tightly
+LOOSE_BELOW = {"mish", "softsign"}  # mish: only its Lipschitz constant is tight; softsign: 0 is far away
 
 
 @pytest.mark.parametrize(("name", "function", "derived"), CASES, ids=[name for name, _, _ in CASES])
@@ -44,6 +45,15 @@ def test_constants_of_smooth_gates_to_eight_digits():
     known = {slopes.gelu: 1.1289041451861, slopes.silu: 1.0998393194513, slopes.mish: 1.0884981607}
     for derive, value in known.items():
         assert value <= derive().high <= value + 2e-8
+
+
+def test_activations_written_out_are_recognised():
+    class Swish(nn.Module):
+        def forward(self, x):
+            return torch.sigmoid(x) * x
+
+    assert certify(Swish(), (3,), starts=0).upper == slopes.silu().high
+    assert certify(nn.Softsign(), (3,), starts=0).upper == 1
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, parametrize
 
 from onelip.certificate.certify import certify
 from onelip.certificate.trace import check_shape, trace
@@ -43,17 +43,35 @@ def test_weights_of_every_precision_are_read_exactly(dtype):
 
 
 @pytest.mark.parametrize(
-    "parametrize", [parametrizations.weight_norm, parametrizations.spectral_norm, parametrizations.orthogonal]
+    "constrained", [parametrizations.weight_norm, parametrizations.spectral_norm, parametrizations.orthogonal]
 )
-def test_a_parametrized_weight_is_evaluated_not_trusted(parametrize):
+def test_a_parametrized_weight_is_evaluated_not_trusted(constrained):
     torch.manual_seed(0)
-    layer = parametrize(nn.Linear(4, 4))
+    layer = constrained(nn.Linear(4, 4))
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.mul_(3)  # spectral_norm's vectors do not notice
     layer.eval()
     truth = torch.linalg.matrix_norm(layer.weight.detach().double(), 2).item()
     assert truth * (1 - 1e-6) <= certify(layer, (4,), starts=0).upper <= truth * (1 + 1e-4)
+
+
+class Counting(nn.Module):
+    """A parametrization with state that torch.export cannot trace."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = torch.zeros(())
+
+    def forward(self, W):
+        self.calls.add_(1)
+        return 2 * W
+
+
+def test_parametrizations_need_not_be_traceable():
+    layer = parametrize.register_parametrization(nn.Linear(3, 3), "weight", Counting())
+    truth = torch.linalg.matrix_norm(layer.weight.detach().double(), 2).item()
+    assert truth <= certify(layer, (3,), starts=0).upper <= truth * (1 + 1e-4)
 
 
 def test_a_stale_spectral_norm_is_found_out():

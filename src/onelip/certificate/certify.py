@@ -15,8 +15,8 @@ from onelip.certificate.probe import Witness, probe, ratio
 from onelip.certificate.trace import trace
 from onelip.errors import ArgumentError
 from onelip.linear.interval import NormInterval
-from onelip.linear.maps import Convolution, Dense, LinearMap
-from onelip.linear.norm import operator_norm
+from onelip.linear.maps import Convolution, LinearMap
+from onelip.linear.norm import reshaped_norm
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,6 @@ def _layer(node: Node, bound: Bound) -> Layer:
 
 
 def _reshaped_norm(map: LinearMap) -> float:
-    """What torch's spectral_norm divides by: the kernel as a matrix [out, rest]."""
+    """What torch's spectral_norm divides by, from above."""
     transposed = isinstance(map, Convolution) and map.transposed
-    matrix = map.weight.transpose(0, 1) if transposed else map.weight
-    return operator_norm(Dense(matrix.flatten(1))).upper
+    return reshaped_norm(map.weight.transpose(0, 1) if transposed else map.weight).upper

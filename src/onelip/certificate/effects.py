@@ -91,7 +91,11 @@ def times(a: float, b: float) -> float:
     >>> times(0.0, math.inf), times(1e-200, 1e-200) > 0
     (0.0, True)
     """
-    return 0.0 if a == 0 or b == 0 else up(a * b) + 2.0**-1000
+    if a == 0 or b == 0:
+        return 0.0
+    if a == 1 or b == 1:
+        return a * b
+    return up(a * b) + 2.0**-1000
 
 
 def root_sum_of_squares(values: list[float]) -> float:

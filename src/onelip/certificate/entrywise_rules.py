@@ -165,8 +165,8 @@ def _dropout(node: Node) -> Effect:
 
 
 _NONDECREASING = (
-    "relu", "relu6", "tanh", "hardtanh", "atan", "arctan", "asinh", "arcsinh", "log_sigmoid", "softshrink",
-
+    "relu", "relu6", "tanh", "hardtanh", "atan", "arctan", "asinh", "arcsinh", "log_sigmoid",
+    "softshrink", "softsign",
 )  # fmt: skip
 
 ENTRYWISE_RULES: dict[str, Rule] = {

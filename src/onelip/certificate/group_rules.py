@@ -127,7 +127,9 @@ def _adaptive_max_pool(dimensions: int) -> Rule:
 def _pooling(dimensions: int, overlaps: list[int]) -> Effect:
     most = math.prod(overlaps)
     why = "windows that do not overlap" if most == 1 else f"√{most}: an entry lies in up to {most} windows"
-    return Lipschitz(axes=tuple(range(-dimensions, 0)), constant=up(math.sqrt(most)), why=why)
+    return Lipschitz(
+        axes=tuple(range(-dimensions, 0)), constant=1.0 if most == 1 else up(math.sqrt(most)), why=why
+    )
 
 
 def _most_windows(n: int, windows: list[range]) -> int:

@@ -1,4 +1,4 @@
-"""Rewrites of a traced graph: what is computed twice is shared, and extrema of two become a sort.
+"""Rewrites of a traced graph: shared calls, activations written out, and extrema of two as a sort.
 
 (a, b) ↦ (min, max) permutes its entries, so it is 1-Lipschitz jointly, which MaxMin and GroupSort
 networks rely on (Anil, Lucas, Grosse, "Sorting out Lipschitz function approximation", ICML 2019); the
@@ -11,6 +11,7 @@ import operator
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, fx
 
 _aten = torch.ops.aten
@@ -22,20 +23,44 @@ _SIDES: dict[Any, int] = {
 }
 
 
-def plain_copies(graph: fx.Graph) -> None:
+def simplify(graph: fx.Graph) -> None:
+    """All rewrites, in an order in which each sees what the one before it made, in place."""
+    for rewrite in (_plain_copies, _free_views, _share, _whole_activations, _sort_pairs):
+        rewrite(graph)
+
+
+def _plain_copies(graph: fx.Graph) -> None:
     """copy(a, b), which is b in the shape of a, as an expansion of b, in place: copy has no derivative."""
     for node in graph.find_nodes(op="call_function", target=_aten.copy.default):
         node.target, node.args = _aten.expand_as.default, (node.args[1], node.args[0])
 
 
-def free_views(graph: fx.Graph) -> None:
+def _free_views(graph: fx.Graph) -> None:
     """Views as reshapes, in place: whether memory allows a view is no concern of the function."""
     for target in (_aten.view.default, _aten._unsafe_view.default):
         for node in graph.find_nodes(op="call_function", target=target):
             node.target = _aten.reshape.default
 
 
-def share(graph: fx.Graph) -> None:
+def _whole_activations(graph: fx.Graph) -> None:
+    """x·sigmoid(x) as silu and x/(1 + |x|) as softsign, in place: as products they would have no bound."""
+    for node in graph.find_nodes(op="call_function", target=_aten.mul.Tensor):
+        for x, gate in (node.args, node.args[::-1]):
+            if _is_call(gate, _aten.sigmoid.default, x):
+                node.target, node.args = _aten.silu.default, (x,)
+    for node in graph.find_nodes(op="call_function", target=_aten.div.Tensor):
+        x, divisor = node.args[:2]
+        plus_one = _is_call(divisor, _aten.add.Tensor) and 1 in divisor.args
+        if plus_one and any(_is_call(part, _aten.abs.default, x) for part in divisor.args):
+            node.target, node.args = F.softsign, (x,)
+
+
+def _is_call(value: Any, target: Any, *args: Any) -> bool:
+    called = isinstance(value, fx.Node) and value.target is target and not value.kwargs
+    return called and (not args or value.args == args)
+
+
+def _share(graph: fx.Graph) -> None:
     """Compute equal calls on equal arguments once, in place: a functional graph has no side effects."""
     known: dict[Any, fx.Node] = {}
     for node in list(graph.nodes):
@@ -51,7 +76,7 @@ def share(graph: fx.Graph) -> None:
             known[key] = node
 
 
-def sort_pairs(graph: fx.Graph) -> None:
+def _sort_pairs(graph: fx.Graph) -> None:
     """Replace maximum(a, b), minimum(a, b), and extrema along an axis of length 2, by one sort a pair."""
     sorted_pairs: dict[Any, fx.Node] = {}
     for node in list(graph.nodes):

@@ -17,11 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind, OutputKind
+from torch.export.graph_signature import InputKind, InputSpec, OutputKind
+from torch.nn.utils import parametrize
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from onelip.certificate.graph import Graph, Node
-from onelip.certificate.rewrites import free_views, plain_copies, share, sort_pairs
+from onelip.certificate.rewrites import simplify
 from onelip.errors import ArgumentError, NonFiniteError, UnknownOperatorError
 
 # A sample must not be told from its neighbour by luck: two samples, unless the program fixes another number.
@@ -48,10 +49,7 @@ def trace(module: nn.Module | ExportedProgram, input_shape: tuple[int, ...]) -> 
         warnings.simplefilter("ignore", FutureWarning)  # torch's own, from copying its tree specs
         if program is module or _edits_in_place(program):
             program = _without_edits(program)
-        plain_copies(program.graph)
-        free_views(program.graph)
-        share(program.graph)
-        sort_pairs(program.graph)
+        simplify(program.graph)
         return _Reader(program, input_shape).read()
 
 
@@ -86,7 +84,8 @@ def _export(module: nn.Module, input_shape: tuple[int, ...]) -> ExportedProgram:
     stored = chain(module.parameters(), module.buffers())
     like = next((tensor for tensor in stored if tensor.is_floating_point()), torch.zeros(()))
     example = torch.zeros(BATCH, *input_shape, dtype=like.dtype, device=like.device)
-    with _evaluating(module), torch.no_grad(), warnings.catch_warnings():
+    # Cached, parametrizations are evaluated once, before tracing: theirs may hold what cannot be traced.
+    with _evaluating(module), torch.no_grad(), parametrize.cached(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing warns of what it then handles
         try:
             module(example)
@@ -151,21 +150,25 @@ class _Reader:
             if spec.kind is InputKind.USER_INPUT:
                 inputs.append(node)
             elif node.users:
-                self.read_values[node] = self._stored(spec.target)
+                self.read_values[node] = self._stored(spec)
         if len(inputs) != 1 or not isinstance(inputs[0].meta.get("val"), Tensor):
             remedy = "wrap the module so that forward takes the one input in question"
             raise ArgumentError("module", "a function of one tensor", f"{len(inputs)} inputs", remedy)
         self.input = self._input(inputs[0])
         self.read_values[inputs[0]] = self.input
 
-    def _stored(self, target: str | None) -> Any:
-        program = self.program
-        value = program.state_dict.get(target, program.constants.get(target))  # type: ignore[arg-type]
-        if isinstance(value, Tensor) and value.is_floating_point() and not value.isfinite().all():
-            raise NonFiniteError(
-                f"{target} holds NaN or infinity: restore it before asking for a certificate"
+    def _stored(self, spec: InputSpec) -> Any:
+        """A parameter, buffer or constant. Constants may hold infinity, as masks do; see _finite."""
+        known = spec.target in self.program.state_dict
+        value = (self.program.state_dict if known else self.program.constants)[spec.target or ""]
+        if not isinstance(value, Tensor):
+            raise UnknownOperatorError(
+                f"{spec.target} is a {type(value).__name__}, for which no rule is known"
             )
-        return value.detach() if isinstance(value, Tensor) else value
+        weight = spec.kind in (InputKind.PARAMETER, InputKind.BUFFER)
+        if weight and value.is_floating_point() and not value.isfinite().all():
+            raise NonFiniteError(f"{spec.target} holds NaN or infinity: restore it first")
+        return value.detach()
 
     def _input(self, fx_node: fx.Node) -> Node:
         traced = tuple(fx_node.meta["val"].shape)
