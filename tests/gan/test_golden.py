@@ -18,9 +18,9 @@ from tests.gan.conftest import CLOCK
 
 GOLDEN = Path(__file__).with_name("golden.json")
 CONFIG = TrainConfig(width=8, latent=16, batch=16, steps=20, device="cpu", layers_every=20)
-# Float32, relative to a metric's largest magnitude over these steps. Processors differ in the order of sums, and
-# two players amplify that: from AVX-512 to AVX2 and SSE4 the largest deviations were 3e-4, 3e-4, 7e-4, 3e-3
-# and 7e-2. On one processor the metrics repeat bit for bit.
+# Float32, relative to a metric's largest magnitude over these steps. Processors differ in the order of sums,
+# and two players amplify that: from AVX-512 to AVX2 and SSE4 the largest deviations at these steps were
+# 3e-4, 3e-4, 7e-4, 3e-3 and 7e-2. On one processor the metrics repeat bit for bit.
 TOLERANCE = {1: 1e-3, 2: 1e-3, 5: 2e-3, 10: 1e-2, 20: 1e-1}
 
 
