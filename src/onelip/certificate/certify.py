@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from torch import nn
 from torch.export import ExportedProgram
 
-from onelip.certificate.compose import Bound, Composition
+from onelip.certificate.bounds import Bound
+from onelip.certificate.compose import Composition
 from onelip.certificate.effects import Copies, Effect, Linear
 from onelip.certificate.graph import Node
 from onelip.certificate.probe import Witness, probe, ratio

@@ -28,6 +28,7 @@ from onelip.certificate.batches import (
     numbers,
     owners,
 )
+from onelip.certificate.bounds import Bound, Segment, copies_of, least, sum_up
 from onelip.certificate.effects import (
     Copies,
     Effect,
@@ -53,37 +54,6 @@ from onelip.linear.norm import operator_norm
 
 Combine = Callable[[list[float]], float]
 NARROW = 1024  # the smaller side of an assembled matrix: the order of what is factorised
-
-
-@dataclass(frozen=True, eq=False)
-class Bound:
-    """What is known about one node.
-
-    constant: bound on its Lipschitz constant, infinite for the reason `why`. method: what gave it.
-    norm: of the operator alone, where it has one. batch_axis: where its samples lie.
-    """
-
-    constant: float
-    method: str
-    effect: Effect
-    batch_axis: int = 0
-    why: str = ""
-    norm: NormInterval | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Segment:
-    """A node as a linear function of its base, the nearest node before it for which it is one.
-
-    gain: product bound of that map. rounding: of evaluating it, relative to gain. steps: how many operators
-    in it are no isometries.
-    """
-
-    base: Node
-    gain: float = 1.0
-    rounding: float = 0.0
-    steps: int = 0
-    fused: Fused | None = None
 
 
 @dataclass
@@ -147,7 +117,7 @@ class Composition:
         self._set(node, Bound(constant, "copies", effect, axis, norm=norm), segment)
 
     def _sums(self, node: Node, effect: Sums) -> None:
-        expansions = [_copies_of(u, node) for u in node.inputs]
+        expansions = [copies_of(u, node) for u in node.inputs]
         gains = [
             1.0 if abs(weight) == copies == 1 else up(abs(weight) * math.sqrt(copies), 3)
             for weight, copies in zip(effect.weights, expansions, strict=True)
@@ -155,8 +125,8 @@ class Composition:
         axes = {kept_batch_axis(node, u, effect, self.bounds[u].batch_axis) for u in node.inputs}
         if len(axes) != 1:
             raise mixing(node)
-        segment = self._joined(node, node.inputs, _sum, gains, isometry=gains == [1.0])
-        constant = _sum(self._reached(node.inputs, gains))
+        segment = self._joined(node, node.inputs, sum_up, gains, isometry=gains == [1.0])
+        constant = sum_up(self._reached(node.inputs, gains))
         self._set(node, Bound(constant, "sum of branches", effect, axes.pop()), segment)
 
     def _reached(self, inputs: Sequence[Node], gains: Sequence[float]) -> list[float]:
@@ -184,7 +154,7 @@ class Composition:
             constant = times(whole, self.bounds[fused.source].constant)
             if constant < bound.constant:
                 bound = replace(bound, constant=constant, method="merged with the layer before")
-        segment = self._joined(node, (u,), _sum, [norm.upper], isometry=False)
+        segment = self._joined(node, (u,), sum_up, [norm.upper], isometry=False)
         self._set(node, bound, replace(segment, fused=fused))
 
     def _nonlinear(self, node: Node, effect: Elementwise | Lipschitz) -> None:
@@ -209,7 +179,7 @@ class Composition:
     def _entrywise_constant(self, node: Node, effect: Elementwise) -> float:
         """The slope, and √copies where the operator broadcasts its input against a constant."""
         (u,) = node.inputs
-        copies = _copies_of(u, node)
+        copies = copies_of(u, node)
         return effect.slopes.lipschitz if copies == 1 else up(effect.slopes.lipschitz * math.sqrt(copies), 3)
 
     def _joined(
@@ -238,10 +208,10 @@ class Composition:
         matrix = self._matrix(node) if bound.constant < math.inf else None
         if matrix is not None and segment.steps > 1:
             whole = up(operator_norm(Dense(matrix.W), rtol=RTOL, name=node.place).upper + matrix.error)
-            bound = _least(bound, times(whole, base), "assembled matrix")
+            bound = least(bound, times(whole, base), "assembled matrix")
         if matrix is not None and segment.base in self._ellipsoids:
             proved = ellipsoid.through_output(self._ellipsoids[segment.base], matrix)
-            bound = _least(bound, math.inf if proved is None else proved, "ellipsoid (ECLipsE-Fast)")
+            bound = least(bound, math.inf if proved is None else proved, "ellipsoid (ECLipsE-Fast)")
         self.bounds[node] = bound
         return bound
 
@@ -273,16 +243,3 @@ class Composition:
         if node.inputs == (segment.base,) and segment.fused is not None:
             return Matrix(W)  # a weight applied to basis vectors: each entry is one number of the weight
         return Matrix(W, up(2 * math.sqrt(W.shape[1]) * segment.rounding * segment.gain, 4))
-
-
-def _copies_of(u: Node, node: Node) -> float:
-    """How many entries of a broadcasting operator's output each entry of its input reaches."""
-    return math.prod(node.shape) / max(math.prod(u.shape), 1)
-
-
-def _sum(values: list[float]) -> float:
-    return values[0] if len(values) == 1 else up(sum(values), len(values))
-
-
-def _least(bound: Bound, constant: float, method: str) -> Bound:
-    return replace(bound, constant=constant, method=method) if constant < bound.constant else bound

@@ -152,9 +152,11 @@ def _where(node: Node) -> Effect:
 
 
 def _cast(node: Node) -> Effect:
-    kinds = [leaf for leaf in (*node.args, *node.kwargs.values()) if isinstance(leaf, torch.dtype)]
-    if any(not kind.is_floating_point for kind in kinds):
-        return Unbounded(why="a cast to integers")
+    """Between floating types exact arithmetic changes nothing; to integers it rounds."""
+    leaves = (*node.args, *node.kwargs.values())
+    kinds = [leaf.dtype if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+    if any(isinstance(kind, torch.dtype) and not kind.is_floating_point for kind in kinds):
+        return Unbounded(why="a cast to integers jumps")
     return copying(node)
 
 
