@@ -84,11 +84,11 @@ NORMS = {"sn": reshaped_norms, "sn-operator": applied_norms}
 @pytest.mark.parametrize("target", [1.0, 0.5])
 def test_spectral_methods_hold_the_norm_that_they_name(method, shape, target):
     critic = trained_critic(method, shape, target=target)
-    # One iteration a step estimates from below: while the weights move, the norm is over the target by its lag.
+    # One iteration a step estimates from below: while weights move, the norm exceeds the target by its lag.
     in_training = NORMS[method](critic.train(), shape)
     assert min(in_training) > target * (1 - 1e-5)
     at_rest = NORMS[method](critic.eval(), shape)
-    assert at_rest == pytest.approx([target] * 4, rel=1e-3)
+    assert at_rest == pytest.approx([target] * 4, rel=1e-2)  # the constraint's default tolerance
 
 
 def test_more_iterations_lag_less():
