@@ -151,6 +151,12 @@ def test_a_shape_is_a_tuple_of_positive_integers(shape):
         check_shape(shape)
 
 
+def test_a_program_of_integers_is_refused():
+    program = torch.export.export(nn.Embedding(5, 2), (torch.zeros(2, 3, dtype=torch.long),))
+    with pytest.raises(ArgumentError, match="module must be a function of real numbers"):
+        certify(program, (3,))
+
+
 def test_a_program_of_another_shape_is_refused():
     program = torch.export.export(nn.Linear(3, 2), (torch.randn(2, 3),))
     with pytest.raises(ArgumentError, match=r"input_shape must be \(3\), as exported, got \(4,\)"):

@@ -84,6 +84,9 @@ class Reader:
         return value.detach()
 
     def _input(self, fx_node: fx.Node) -> Node:
+        if not fx_node.meta["val"].is_floating_point():
+            remedy = "certify the part behind the embedding"
+            raise ArgumentError("module", "a function of real numbers", fx_node.meta["val"].dtype, remedy)
         traced = tuple(fx_node.meta["val"].shape)
         batch = traced[0] if traced and isinstance(traced[0], int) else BATCH
         fits = len(traced) == len(self.input_shape) + 1 and all(
@@ -127,8 +130,12 @@ class Reader:
         return node
 
     def _item(self, fx_node: fx.Node, args: tuple[Any, ...]) -> Any:
+        if fx_node.target is not operator.getitem:
+            several = next(leaf for leaf in tree_leaves(args) if isinstance(leaf, _Several))
+            raise UnknownOperatorError(
+                f"no sound rule for numbers read from tensors, as {several.node.place} does"
+            )
         several, index = args
-        assert fx_node.target is operator.getitem, fx_node.target
         return self._add(replace(several.node, name=fx_node.name, item=index))
 
     def _exact(self, arguments: Any, name: str, fx_node: fx.Node) -> Any:
