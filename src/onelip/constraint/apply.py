@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal, NamedTuple, TypeVar, cast, get_args
+from typing import NamedTuple, TypeVar, cast
 
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
@@ -23,13 +23,13 @@ from onelip.linear.layers import ample_shape, input_shapes, linear_map
 from onelip.linear.maps import Convolution, Dense, LinearMap
 
 M = TypeVar("M", bound=nn.Module)
-Kind = Literal["spectral", "spectral-reshaped", "orthogonal"]
+KINDS = ("spectral", "spectral-reshaped", "orthogonal")
 TOLERANCE = 0.01
 
 
 def constrain(
     module: M,
-    kind: Kind,
+    kind: str,
     *,
     input_shape: tuple[int, ...] | None = None,
     target: float = 1.0,
@@ -104,7 +104,7 @@ def refresh(module: M) -> M:
     return module
 
 
-def _map(kind: Kind, name: str, layer: nn.Module, shape: tuple[int, ...] | None) -> LinearMap:
+def _map(kind: str, name: str, layer: nn.Module, shape: tuple[int, ...] | None) -> LinearMap:
     weight = cast(nn.Parameter, layer.weight)
     if kind == "spectral-reshaped":
         return Reshaped(weight, axis=1 if isinstance(layer, _ConvTransposeNd) else 0)
@@ -153,8 +153,8 @@ def _check(
     tolerance: float | None,
     iterations: int | None,
 ) -> None:
-    if kind not in get_args(Kind):
-        raise ArgumentError("kind", f"one of {', '.join(get_args(Kind))}", repr(kind), "see the docstring")
+    if kind not in KINDS:
+        raise ArgumentError("kind", f"one of {', '.join(KINDS)}", repr(kind), "see the docstring")
     for argument, value in (("target", target), ("network", network)):
         if value is not None and not 0 < value < math.inf:
             raise ArgumentError(argument, "a positive number", value, "1.0 makes the layer 1-Lipschitz")

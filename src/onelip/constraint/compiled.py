@@ -1,10 +1,9 @@
 """`follow` and `settle` as operators that torch.compile takes whole.
 
 How often they iterate depends on the weight, which a graph cannot hold. An operator's arguments are tensors
-and plain values, so that a map travels as the integers that describe its geometry.
+and plain values, so that a map travels as the integers that describe its geometry. What comes back is a copy
+of the slope, for backward: at its end a graph writes over what its operators may change, changed or not.
 """
-
-from __future__ import annotations
 
 from itertools import chain
 from typing import Any
@@ -31,10 +30,11 @@ def follow_operator(
     iterations: int,
     geometry: list[int],
     padding_mode: str,
-) -> None:
-    """estimate.follow; 0 iterations stand for None."""
+) -> Tensor:
+    """estimate.follow, and a copy of the slope; 0 iterations stand for None."""
     estimate = Estimate(u, basis, slope, seen, pace)
     follow(decode(weight, geometry, padding_mode), estimate, tolerance, iterations or None)
+    return slope.clone()
 
 
 @torch.library.custom_op("onelip::settle", mutates_args=("slope_at_rest", "seen_at_rest"), tags=_TAGS)
@@ -50,10 +50,17 @@ def settle_operator(
     tolerance: float,
     geometry: list[int],
     padding_mode: str,
-) -> None:
-    """estimate.settle."""
+) -> Tensor:
+    """estimate.settle, and a copy of the slope."""
     estimate, rest = Estimate(u, basis, slope, seen, pace), Slope(slope_at_rest, seen_at_rest)
     settle(decode(weight, geometry, padding_mode), estimate, rest, tolerance)
+    return slope_at_rest.clone()
+
+
+@follow_operator.register_fake
+@settle_operator.register_fake
+def _like_the_weight(weight: Tensor, *_: Any) -> Tensor:
+    return torch.empty_like(weight)
 
 
 def encode(map: LinearMap) -> tuple[list[int], str]:

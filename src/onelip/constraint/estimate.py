@@ -16,11 +16,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from onelip.constraint.tracking import BLOCK, converge, direction_of_change
+from onelip.constraint.tracking import BLOCK, converge, direction_of_change, put_in
 from onelip.linear.maps import LinearMap
-from onelip.linear.power import lanczos, normalize, power_iteration, start_vector
+from onelip.linear.power import lanczos, normalize, start_vector
 
-SHORTEST_STRIDE, LONGEST_STRIDE = 0.002, 0.25
+SHORTEST_STRIDE, LONGEST_STRIDE = 0.2, 3.0  # in units of the tolerance
 STEPS_IN_TRAINING, STEPS_AT_REST = 8, 300
 AUDIT_STEPS = 16
 
@@ -57,15 +57,17 @@ def follow(map: LinearMap, estimate: Estimate, tolerance: float, iterations: int
         return
     path, stride, wait = estimate.pace.tolist()
     path, wait = path + _step_length(map.weight, estimate), wait - 1
-    if iterations is not None or path >= stride or wait <= 0:
-        audit = wait <= 0
-        renewal = renew(map, estimate, tolerance / 3, STEPS_IN_TRAINING, audit=audit, iterations=iterations)
-        if renewal is not None:
-            estimate.u.copy_(renewal.u)
-            estimate.basis.copy_(renewal.basis)
-            estimate.slope.copy_(slope_of(map, estimate.u, estimate.basis))
-            path, stride = 0.0, _next_stride(stride, renewal.missed, tolerance)
-            wait = _next_wait(renewal.missed, tolerance) if audit else wait
+    audit, renewal = wait <= 0, None
+    if iterations is not None:
+        renewal = iterate(map, estimate, iterations)
+    elif path >= stride or audit:
+        renewal = renew(map, estimate, tolerance / 3, STEPS_IN_TRAINING, audit=audit)
+    if renewal is not None:
+        estimate.u.copy_(renewal.u)
+        estimate.basis.copy_(renewal.basis)
+        estimate.slope.copy_(slope_of(map, estimate.u, estimate.basis))
+        path, stride = 0.0, _next_stride(stride, renewal.missed, tolerance)
+        wait = _next_wait(renewal.missed, tolerance) if audit else wait
     estimate.pace.copy_(torch.tensor([path, stride, wait], dtype=torch.float64))
     estimate.seen.copy_(map.weight)
 
@@ -81,35 +83,46 @@ def settle(map: LinearMap, estimate: Estimate, rest: Slope, tolerance: float) ->
         rest.slope.copy_(slope_of(map, renewal.u, renewal.basis))
 
 
+def iterate(map: LinearMap, estimate: Estimate, iterations: int) -> Renewal | None:
+    """Power iterations from u, as in Miyato et al. 2018, algorithm 1."""
+    unit = _of_size_one(map)
+    if unit is None:
+        return None
+    with torch.autocast(unit.weight.device.type, enabled=False):
+        basis = estimate.basis.to(unit.weight.dtype)
+        u, v = estimate.u[None].to(basis), basis[:1]
+        for _ in range(iterations):
+            v = normalize(unit.adjoint(u), otherwise=v)
+            u = normalize(unit.apply(v))
+    return Renewal(u[0], torch.cat([v, basis[1:]]), missed=0.0)
+
+
 def renew(
-    map: LinearMap,
-    estimate: Estimate,
-    tolerance: float,
-    max_steps: int,
-    *,
-    audit: bool,
-    iterations: int | None = None,
+    map: LinearMap, estimate: Estimate, tolerance: float, max_steps: int, *, audit: bool
 ) -> Renewal | None:
-    """Singular vectors for the weight of `map`, or None: one that is zero or not finite has no directions."""
+    """Ritz steps from the basis, and from what the weight moved along; in an audit, from far away instead."""
+    unit = _of_size_one(map)
+    if unit is None:
+        return None
+    change = (map.weight - estimate.seen).to(unit.weight)
+    before = (estimate.slope * unit.weight).sum()
+    with torch.autocast(unit.weight.device.type, enabled=False):
+        far = start_vector(unit, BLOCK)
+        fresh = lanczos(unit, far, AUDIT_STEPS).v if audit else direction_of_change(unit, change, far)
+        basis = put_in(fresh, estimate.basis.to(unit.weight))
+        sigma, u, basis = converge(unit, basis, before, tolerance, max_steps)
+    return Renewal(u, basis, (sigma / before - 1).item() if before > 0 else math.inf)
+
+
+def _of_size_one(map: LinearMap) -> LinearMap | None:
+    """The map scaled so that nothing over- or underflows, in a format that is fine enough to iterate in.
+
+    None for a weight that is zero or not finite: it has no directions, and those that are there are kept.
+    """
     largest = map.weight.abs().amax()
     if not 0 < largest < math.inf:
         return None
-    # Half precision is too coarse to iterate in, and a weight of size 1 cannot over- or underflow.
-    exact = torch.promote_types(map.weight.dtype, torch.float32)
-    change = (map.weight - estimate.seen).to(exact)
-    map = map.with_weight(map.weight.to(exact) / largest)
-    basis = estimate.basis.to(exact)
-    before = (estimate.slope * map.weight).sum()
-    with torch.autocast(map.weight.device.type, enabled=False):
-        if iterations is None:
-            far = start_vector(map, BLOCK)
-            fresh = lanczos(map, far, AUDIT_STEPS).v if audit else direction_of_change(map, change, far)
-            basis = torch.cat([basis[:-1], fresh[None]])
-            sigma, u, basis = converge(map, basis, before, tolerance, max_steps)
-        else:
-            sigma, u, v = power_iteration(map, basis[0], iterations)
-            basis = torch.cat([v[None], basis[1:]])
-    return Renewal(u, basis, (sigma / before - 1).item() if before > 0 else math.inf)
+    return map.with_weight(map.weight.to(torch.promote_types(map.weight.dtype, torch.float32)) / largest)
 
 
 def slope_of(map: LinearMap, u: Tensor, basis: Tensor) -> Tensor:
@@ -129,8 +142,8 @@ def _step_length(weight: Tensor, estimate: Estimate) -> float:
 
 def _next_stride(stride: float, missed: float, tolerance: float) -> float:
     if missed > tolerance / 2:
-        return max(stride / 2, SHORTEST_STRIDE)
-    return min(stride * 2, LONGEST_STRIDE) if missed < tolerance / 8 else stride
+        return max(stride / 2, SHORTEST_STRIDE * tolerance)
+    return min(stride * 2, LONGEST_STRIDE * tolerance) if missed < tolerance / 8 else stride
 
 
 def _next_wait(missed: float, tolerance: float) -> float:

@@ -49,6 +49,10 @@ class OrthogonalMatrix(nn.Module):
     def right_inverse(self, weight: Float[Tensor, "out in"]) -> Float[Tensor, "out in"]:
         return polar_factor(weight)
 
+    def contains(self, weight: Float[Tensor, "out in"], atol: float = 1e-3) -> bool:
+        """Whether all singular values are within atol of the target."""
+        return bool((torch.linalg.svdvals(weight) - self.target).abs().max() <= atol)
+
     def extra_repr(self) -> str:
         return f"target={self.target:g}"
 

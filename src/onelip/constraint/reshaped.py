@@ -35,15 +35,16 @@ class Reshaped(LinearMap):
         return (self.weight.shape[self.axis],)
 
     def apply(self, x: Tensor) -> Tensor:
-        return x @ self._matrix.T
+        return x @ self.matrix.T
 
     def adjoint(self, y: Tensor) -> Tensor:
-        return y @ self._matrix
+        return y @ self.matrix
 
     def weight_gradient(self, u: Tensor, v: Tensor) -> Tensor:
         moved = self.weight.movedim(self.axis, 0)
         return (u.T @ v).reshape(moved.shape).movedim(0, self.axis)
 
     @property
-    def _matrix(self) -> Tensor:
+    def matrix(self) -> Tensor:
+        """M."""
         return self.weight.movedim(self.axis, 0).flatten(1)

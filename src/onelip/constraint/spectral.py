@@ -28,7 +28,8 @@ from onelip.constraint.estimate import (
 )
 from onelip.constraint.reshaped import Reshaped
 from onelip.constraint.tracking import start_block
-from onelip.linear.maps import LinearMap
+from onelip.linear.maps import Dense, LinearMap
+from onelip.linear.norm import operator_norm
 
 
 class SpectralNorm(nn.Module):
@@ -88,24 +89,30 @@ class SpectralNorm(nn.Module):
         return Estimate(self.u, self.basis, self.slope, self.seen, self.pace)
 
     def forward(self, weight: Float[Tensor, "*weight"]) -> Float[Tensor, "*weight"]:
-        self._update(weight.detach())
-        sigma = ((self.slope if self.training else self.slope_at_rest) * weight).sum()
+        sigma = (self._current_slope(weight.detach()) * weight).sum()
         scale = self.target / torch.where(sigma > 0, sigma, self.target)
         return weight * (scale.clamp_max(1) if self.soft else scale)
 
-    def _update(self, weight: Tensor) -> None:
-        estimate, rest = self.estimate, Slope(self.slope_at_rest, self.seen_at_rest)
+    def _current_slope(self, weight: Tensor) -> Tensor:
+        map, estimate, rest = self.map, self.estimate, Slope(self.slope_at_rest, self.seen_at_rest)
         if torch.compiler.is_compiling() and self.training:
-            follow_operator(weight, *estimate, self.tolerance, self.iterations or 0, *self.geometry)
-        elif torch.compiler.is_compiling():
-            settle_operator(weight, *estimate, *rest, self.tolerance, *self.geometry)
-        elif self.training:
-            follow(self.map.with_weight(weight), estimate, self.tolerance, self.iterations)
-        else:
-            settle(self.map.with_weight(weight), estimate, rest, self.tolerance)
+            return follow_operator(weight, *estimate, self.tolerance, self.iterations or 0, *self.geometry)
+        if torch.compiler.is_compiling():
+            return settle_operator(weight, *estimate, *rest, self.tolerance, *self.geometry)
+        if self.training:
+            follow(map.with_weight(weight), estimate, self.tolerance, self.iterations)
+            return self.slope
+        settle(map.with_weight(weight), estimate, rest, self.tolerance)
+        return self.slope_at_rest
 
     def right_inverse(self, weight: Float[Tensor, "*weight"]) -> Float[Tensor, "*weight"]:
         return weight
+
+    def contains(self, weight: Float[Tensor, "*weight"], atol: float = 1e-3) -> bool:
+        """Whether the constrained norm is proved to be within atol of the target; if soft, not above it."""
+        map = self.map.with_weight(weight)
+        norm = operator_norm(Dense(map.matrix) if isinstance(map, Reshaped) else map, rtol=1e-4)
+        return norm.upper <= self.target + atol and (self.soft or norm.lower >= self.target - atol)
 
     @torch.no_grad()
     def refresh(self, weight: Float[Tensor, "*weight"]) -> None:

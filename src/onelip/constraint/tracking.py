@@ -45,7 +45,7 @@ def converge(
     tolerance: float,
     max_steps: int,
 ) -> Leading:
-    """Ritz steps, at least one, until one raises `sigma`, the estimate before, by at most `tolerance` of it."""
+    """Ritz steps, at least one, until one raises `sigma`, the last estimate, by at most `tolerance` of it."""
     leading = ritz_step(map, basis)
     for _ in range(max_steps - 1):
         if leading.sigma <= (1 + tolerance) * sigma:
@@ -77,7 +77,7 @@ def ritz_step(map: LinearMap, basis: Float[Tensor, "block *in_shape"]) -> Leadin
     >>> ritz_step(Dense(torch.diag(torch.tensor([3.0, 2.0, 1.0]))), torch.ones(1, 3)).sigma
     tensor(2.9...)
     """
-    count = len(basis) - len(basis) // 4
+    count = _leading(basis)
     V, P = basis.flatten(1).tensor_split([count])
     AV = map.apply(basis[:count])
     # Both are tiny beside V once V has converged: scaled up here, or the Gram matrix would lose them.
@@ -89,6 +89,17 @@ def ritz_step(map: LinearMap, basis: Float[Tensor, "block *in_shape"]) -> Leadin
     # Rounding leaves V[0] a little off unit length; by its true length sigma stays a lower bound.
     sigma = torch.linalg.vector_norm(AV[0]) / torch.linalg.vector_norm(V_next[0])
     return Leading(sigma, normalize(AV[0]), torch.cat([V_next, basis[: len(P)]]))
+
+
+def put_in(fresh: Float[Tensor, "*in_shape"], basis: Float[Tensor, "block *in_shape"]) -> Tensor:
+    """The basis with another direction in the place of the least of V."""
+    least = _leading(basis) - 1
+    return torch.cat([basis[:least], fresh[None], basis[least + 1 :]])
+
+
+def _leading(basis: Tensor) -> int:
+    """How many rows of [V; P] are V."""
+    return len(basis) - len(basis) // 4
 
 
 def _beside(V: Float[Tensor, "k n"], x: Float[Tensor, "m n"]) -> Float[Tensor, "m n"]:
