@@ -1,0 +1,128 @@
+"""The benchmark's critics, [B, D] → [B], and the plain float64 networks that they are when training ends.
+
+Anil, Lucas, Grosse, "Sorting out Lipschitz function approximation", ICML 2019: orthogonal layers and sorting
+activations, which lose no gradient norm.
+"""
+
+from __future__ import annotations
+
+import copy
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from onelip.constraint.activation import FullSort, MaxMin
+from onelip.constraint.apply import constrain
+from onelip.constraint.bake import bake
+from onelip.linear.layers import current_weight
+from onelip.linear.maps import Dense
+from onelip.linear.norm import operator_norm
+from onelip.study.w1bench.settings import Cell
+from onelip.study.w1bench.stiefel import CONVERGED, newton_schulz
+
+_PROOF = 1e-5  # relative width of the interval: how much of the budget a proof may cost a layer
+
+
+class Fold(nn.Module):
+    """Half of the channels as they are, the other half's absolute values; 1-Lipschitz.
+
+    It is MaxMin in other coordinates, (max, min) = ((a + b) ± |a − b|)/2, and an orthogonal layer on either
+    side takes up the rotation: the same networks, in half the time.
+
+    >>> Fold()(torch.tensor([[1.0, -2.0, 3.0, -4.0]]))
+    tensor([[ 1., -2.,  3.,  4.]])
+    """
+
+    def forward(self, x: Float[Tensor, "size channels"]) -> Float[Tensor, "size channels"]:
+        kept, folded = x.chunk(2, dim=1)
+        return torch.cat([kept, folded.abs()], dim=1)
+
+    def entrywise(self, channels: int) -> nn.PReLU:
+        """The same function as slopes 1 and −1 on negative entries: slower, and certified as 1."""
+        slopes = nn.PReLU(channels)
+        slopes.weight.data[channels // 2 :] = -1
+        slopes.weight.data[: channels // 2] = 1
+        return slopes
+
+
+class Distance(nn.Module):
+    """z ↦ −‖z − c‖, a readout that turns features into a score; 1-Lipschitz for every c.
+
+    It takes the place of the last linear layer ⟨w, z⟩ and contains it: −‖z + tw‖ + t → −⟨w, z⟩ as t → ∞. Its
+    gradient has norm one everywhere and turns with z, where the linear one leaves all turning to the folds.
+
+    >>> Distance(2)(torch.tensor([[3.0, 4.0]]))
+    tensor([-5.], grad_fn=<NegBackward0>)
+    """
+
+    def __init__(self, features: int):
+        super().__init__()
+        self.c = nn.Parameter(torch.zeros(features))
+
+    def forward(self, z: Float[Tensor, "size features"]) -> Float[Tensor, "size"]:
+        return -torch.linalg.vector_norm(z - self.c, dim=1)
+
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "maxmin": MaxMin,
+    "fullsort": FullSort,
+    "fold": Fold,
+}
+
+
+def build(cell: Cell) -> nn.Sequential:
+    """The critic of a cell before training. Draws from torch's global generator."""
+    sizes = [cell.dim, *[cell.width] * cell.depth]
+    activation = ACTIVATIONS[cell.recipe.activation]
+    layers = [(nn.Linear(m, n), activation()) for m, n in pairwise(sizes)]
+    hidden = nn.Sequential(*(module for pair in layers for module in pair))
+    if cell.recipe.method == "stiefel":
+        return nn.Sequential(*_isometric(hidden), Distance(sizes[-1]))
+    critic = nn.Sequential(*hidden, nn.Linear(sizes[-1], 1), nn.Flatten(0))
+    return critic if cell.recipe.kind is None else constrain(critic, cell.recipe.kind)
+
+
+def matrices(critic: nn.Module) -> list[Tensor]:
+    """The weights of the linear layers."""
+    return [layer.weight for layer in critic.modules() if isinstance(layer, nn.Linear)]
+
+
+@torch.no_grad()
+def frozen(critic: nn.Sequential, cell: Cell) -> nn.Sequential:
+    """A plain copy in float64: what is scored and what is certified are the same numbers.
+
+    Orthogonal weights are divided by what is proved of them, 1 + 1e-5, so that the certificate is 1.
+    Constraints that promise an operator norm are baked; "spectral-reshaped" keeps its weights as they are,
+    for its estimate is part of what is judged.
+    """
+    plain = bake(critic) if cell.recipe.kind in ("spectral", "orthogonal") else copy.deepcopy(critic)
+    for index, layer in enumerate(plain):
+        if isinstance(layer, nn.Linear) and parametrize.is_parametrized(layer):
+            plain[index] = _plain(layer)
+        if isinstance(layer, Fold):
+            plain[index] = layer.entrywise(cell.width)
+    plain = plain.double().eval()
+    if cell.recipe.method == "stiefel":
+        for W in matrices(plain):
+            W.copy_(newton_schulz(W, CONVERGED))
+            W.div_(operator_norm(Dense(W), rtol=_PROOF).upper)
+    return plain
+
+
+def _isometric(hidden: nn.Sequential) -> nn.Sequential:
+    """Orthogonal weights, no biases: folds that keep norms, so that the critic starts as −‖x‖."""
+    for layer in hidden:
+        if isinstance(layer, nn.Linear):
+            nn.init.orthogonal_(layer.weight)
+            nn.init.zeros_(layer.bias)
+    return hidden
+
+
+def _plain(layer: nn.Linear) -> nn.Linear:
+    plain = nn.Linear(layer.in_features, layer.out_features)
+    plain.load_state_dict({"weight": current_weight(layer), "bias": layer.bias})
+    return plain

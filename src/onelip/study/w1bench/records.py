@@ -1,0 +1,40 @@
+"""The file of finished runs: a list of records, one a configuration, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from onelip.errors import DataError
+from onelip.files import write_json
+from onelip.study.w1bench.scoring import METRICS, as_config
+from onelip.study.w1bench.settings import Cell
+
+_NEEDED = {"dim", "funnels", "critic", "certified", "seconds", "steps", "standard_errors", "config", *METRICS}
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The records in `path`; none where there is no file. Raises DataError for a file of another kind."""
+    if not path.exists():
+        return []
+    try:
+        records = json.loads(path.read_text())
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON ({error}): move it away or give another --json") from error
+    if not isinstance(records, list) or not all(isinstance(r, dict) and r.keys() >= _NEEDED for r in records):
+        raise DataError(f"{path} holds no benchmark records: move it away or give another --json")
+    return records
+
+
+def find(records: list[dict[str, Any]], cell: Cell) -> dict[str, Any] | None:
+    """The record of a run with exactly this configuration."""
+    return next((record for record in records if record["config"] == as_config(cell)), None)
+
+
+def add_record(path: Path, record: dict[str, Any]) -> None:
+    """Append to what is in `path` by now; another process may have added to it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    records = [kept for kept in read_records(path) if kept["config"] != record["config"]]
+    order = ("dim", "funnels", "critic")
+    write_json(path, sorted([*records, record], key=lambda r: [*(r[k] for k in order), r["config"]["seed"]]))

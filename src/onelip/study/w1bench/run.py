@@ -1,0 +1,129 @@
+"""`onelip w1bench`: train what is missing, score it, and show it beside the published values."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from onelip.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from onelip.study.progress import Progress
+    from onelip.study.w1bench.settings import Cell
+    from onelip.transport import FunnelPair
+
+
+@dataclass(frozen=True)
+class W1Bench:
+    """Train critics on pairs of laws whose W₁ is known, and score them; the same command fills gaps."""
+
+    dim: tuple[int, ...] = ()
+    """Dimensions D of the pairs (default: 16)."""
+    funnels: tuple[int, ...] = ()
+    """Numbers N of funnels of the pairs (default: 4)."""
+    pair: Path | None = None
+    """A stored pair in place of drawn ones: a torch or safetensors file of centers [N, D] and bias [N]."""
+    critic: tuple[str, ...] = ()
+    """Critics in place of the preset's: clip-, gp-, lp-, spectral- or spectral-reshaped- with relu or maxmin;
+    orthogonal-maxmin, orthogonal-fullsort, sorting-network, best."""
+    preset: Literal["published", "best"] = "best"
+    """best: the critic that comes closest. published: the published protocol, sorting network included."""
+    seeds: str = "0"
+    """Seeds of pair, weights and samples: 3, 0-2 or 0,2,5."""
+    steps: int | None = None
+    """Training steps in place of the critic's setting."""
+    batch: int | None = None
+    """Samples of each law a step in place of the critic's setting."""
+    width: int | None = None
+    """Width of the hidden layers in place of the critic's setting."""
+    lr: float | None = None
+    """Learning rate in place of the critic's setting."""
+    w1_samples: int = 10**6
+    """Samples behind Ŵ₁, W₁ and their difference."""
+    json: Path = Path("runs/w1bench.json")
+    """File of the finished runs, read first; what it lacks is trained and added."""
+
+
+def run(options: W1Bench) -> int:
+    """Run every cell of `options` that the file lacks; print the table; 0 as the process's exit code."""
+    from rich.console import Console
+
+    from onelip.study.progress import progress_for
+    from onelip.study.w1bench.records import add_record, find, read_records
+    from onelip.study.w1bench.table import WIDTH, table
+
+    cells = plan(options)
+    missing = [cell for cell in cells if find(read_records(options.json), cell) is None]
+    console = Console()
+    with progress_for({cell.name: cell.steps for cell in missing}, console) as progress:
+        for cell in missing:
+            add_record(options.json, measure(cell, _pair(cell, options.pair), options.w1_samples, progress))
+            progress.finish(cell.name, "done")
+    records = read_records(options.json)
+    shown = [record for cell in cells if (record := find(records, cell)) is not None]
+    console.print(table(shown), width=None if console.is_terminal else WIDTH, soft_wrap=False)
+    console.print(f"{len(cells)} runs, {len(missing)} of them new, in {options.json}")
+    return 0
+
+
+def plan(options: W1Bench) -> list[Cell]:
+    """The cells that `options` ask for. Raises ArgumentError for what cannot be."""
+    from onelip.study.presets import parse_seeds
+    from onelip.study.w1bench.settings import PRESETS, cell_of
+
+    if options.w1_samples < 2:
+        raise ArgumentError("w1_samples", "at least 2", options.w1_samples, "pass --w1-samples 1000000")
+    changes = {name: getattr(options, name) for name in ("steps", "batch", "width", "lr")}
+    return [
+        cell_of(critic, dim, funnels, seed, digest, **changes)
+        for dim, funnels, digest in _sizes(options)
+        for critic in options.critic or PRESETS[options.preset]
+        for seed in parse_seeds(options.seeds)
+    ]
+
+
+def measure(cell: Cell, pair: FunnelPair, w1_samples: int, progress: Progress) -> dict[str, Any]:
+    """Train and score one critic; its record."""
+    import torch
+
+    from onelip.gan.random import Stream, derived_seed, generator_for
+    from onelip.study.w1bench.critics import build, frozen
+    from onelip.study.w1bench.scoring import record
+    from onelip.study.w1bench.training import train
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(cell.seed, 0, Stream.INITIALIZATION))
+        critic = build(cell)
+    generator = generator_for(cell.seed, 0, Stream.TRAINING)
+    began = time.process_time()
+    train(critic, pair, cell, generator, tick=lambda step: progress.update(cell.name, step))
+    seconds = time.process_time() - began
+    return record(frozen(critic, cell), pair, cell, seconds, w1_samples)
+
+
+def _sizes(options: W1Bench) -> list[tuple[int, int, str | None]]:
+    """(D, N, digest of a stored pair) of every pair."""
+    from onelip.transport import load_pair
+
+    if options.pair is None:
+        return [(dim, funnels, None) for dim in options.dim or (16,) for funnels in options.funnels or (4,)]
+    pair = load_pair(options.pair)
+    funnels, dim = pair.centers.shape
+    for name, given, found in (("dim", options.dim, dim), ("funnels", options.funnels, funnels)):
+        if given not in ((), (found,)):
+            raise ArgumentError(name, f"that of the stored pair, {found}", given, f"leave --{name} out")
+    return [(dim, funnels, _digest(pair))]
+
+
+def _digest(pair: FunnelPair) -> str:
+    numbers = pair.centers.numpy().tobytes() + pair.bias.numpy().tobytes()
+    return hashlib.sha256(numbers).hexdigest()[:16]
+
+
+def _pair(cell: Cell, stored: Path | None) -> FunnelPair:
+    from onelip.transport import funnel_pair, load_pair
+
+    return load_pair(stored) if stored is not None else funnel_pair(cell.dim, cell.funnels, cell.seed)

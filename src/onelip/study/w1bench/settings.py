@@ -1,0 +1,132 @@
+"""What determines one run of the benchmark, and the table of settings: one fixed recipe a critic.
+
+A. Korotin, A. Kolesov, E. Burnaev, "Kantorovich Strikes Back! Wasserstein GANs are not Optimal Transport?",
+NeurIPS 2022: the published protocol, an MLP [D, h, h, 1] with h = max(2D, 128), 1,024 fresh samples of each
+law a step, Adam at 2e-4.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from onelip.errors import ArgumentError
+
+Method = Literal["clip", "gp", "lp", "constrained", "stiefel"]
+Kind = Literal["spectral", "spectral-reshaped", "orthogonal"]
+Activation = Literal["relu", "maxmin", "fullsort", "fold"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a critic is kept Lipschitz, what stands between its layers, how many steps it is published with.
+
+    kind: of the constraint, where the method is "constrained". "stiefel": orthogonal weights by retraction,
+    read out by a distance (critics.py).
+    """
+
+    method: Method
+    activation: Activation
+    steps: int
+    kind: Kind | None = None
+
+
+_SPECTRAL_STEPS, _SORTING_STEPS, _PENALTY_STEPS, _CLIP_STEPS = 10_000, 25_000, 60_000, 5_000
+
+RECIPES: dict[str, Recipe] = {
+    "clip-relu": Recipe("clip", "relu", _CLIP_STEPS),
+    "clip-maxmin": Recipe("clip", "maxmin", _CLIP_STEPS),
+    "gp-relu": Recipe("gp", "relu", _PENALTY_STEPS),
+    "gp-maxmin": Recipe("gp", "maxmin", _PENALTY_STEPS),
+    "lp-relu": Recipe("lp", "relu", _PENALTY_STEPS),
+    "lp-maxmin": Recipe("lp", "maxmin", _PENALTY_STEPS),
+    "spectral-reshaped-relu": Recipe("constrained", "relu", _SPECTRAL_STEPS, "spectral-reshaped"),
+    "spectral-reshaped-maxmin": Recipe("constrained", "maxmin", _SPECTRAL_STEPS, "spectral-reshaped"),
+    "spectral-relu": Recipe("constrained", "relu", _SPECTRAL_STEPS, "spectral"),
+    "spectral-maxmin": Recipe("constrained", "maxmin", _SPECTRAL_STEPS, "spectral"),
+    "orthogonal-maxmin": Recipe("constrained", "maxmin", _SORTING_STEPS, "orthogonal"),
+    "orthogonal-fullsort": Recipe("constrained", "fullsort", _SORTING_STEPS, "orthogonal"),
+    "sorting-network": Recipe("constrained", "fullsort", _SORTING_STEPS, "orthogonal"),
+    "best": Recipe("stiefel", "fold", 4_000),
+}
+
+PRESETS: dict[str, tuple[str, ...]] = {
+    "published": ("clip-relu", "gp-relu", "lp-relu", "spectral-reshaped-relu", "sorting-network"),
+    "best": ("best",),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: the pair, the critic and its training. Equal cells give equal results on one machine.
+
+    pair: None for the pair drawn from `seed`; otherwise the digest of the stored one. seed: of the pair
+    drawn, of the first weights and of the samples. width, depth: of the hidden layers. cosine: whether the
+    learning rate falls to zero along a cosine. clip, penalty: c of clipping, λ of the gradient penalty.
+    """
+
+    dim: int
+    funnels: int
+    pair: str | None
+    critic: str
+    seed: int
+    steps: int
+    batch: int
+    width: int
+    depth: int
+    lr: float
+    betas: tuple[float, float] = (0.9, 0.999)
+    cosine: bool = False
+    clip: float = 0.04
+    penalty: float = 10.0
+
+    @property
+    def name(self) -> str:
+        return f"D={self.dim} N={self.funnels} {self.critic} seed {self.seed}"
+
+    @property
+    def recipe(self) -> Recipe:
+        return RECIPES[self.critic]
+
+
+def cell_of(critic: str, dim: int, funnels: int, seed: int, pair: str | None = None, **changes: Any) -> Cell:
+    """The cell of a critic with its settings from the table, `changes` (those not None) in their place.
+
+    Raises ArgumentError for an unknown critic and for numbers that are not positive.
+
+    >>> cell_of("spectral-relu", dim=128, funnels=4, seed=0, steps=10).width
+    256
+    """
+    if critic not in RECIPES:
+        raise ArgumentError("critic", f"one of {', '.join(RECIPES)}", repr(critic), "see --help")
+    tuned = _best(dim, funnels) if critic == "best" else _published(dim)
+    settings: dict[str, Any] = {"steps": RECIPES[critic].steps} | tuned
+    cell = Cell(dim, funnels, pair, critic, seed, **settings)
+    cell = dataclasses.replace(cell, **{name: value for name, value in changes.items() if value is not None})
+    for name in ("dim", "funnels", "steps", "batch", "width", "lr"):
+        if not getattr(cell, name) > 0:
+            raise ArgumentError(name, "positive", getattr(cell, name), "give a larger one")
+    if cell.recipe.activation in ("maxmin", "fold") and cell.width % 2:
+        raise ArgumentError(
+            "width", "even, for its activation takes pairs", cell.width, f"pass {cell.width + 1}"
+        )
+    return cell
+
+
+def _published(dim: int) -> dict[str, Any]:
+    return {"batch": 1024, "width": max(2 * dim, 128), "depth": 2, "lr": 2e-4}
+
+
+def _best(dim: int, funnels: int) -> dict[str, Any]:
+    """The one recipe of "best": sizes are functions of D and N, nothing is tuned a cell at a time."""
+    width = min(max(2 * dim, 64) if funnels < 16 else max(2 * dim, 128), 256)
+    depth = 2 if dim > 8 and funnels < 16 else 6
+    return {
+        "batch": 512,
+        "width": width,
+        "depth": depth,
+        "lr": 1e-2,
+        "betas": (0.9, 0.99),
+        "cosine": True,
+    }

@@ -1,0 +1,74 @@
+"""Train a critic to tell the two laws of a pair apart: maximise E_P f − E_Q f on fresh samples every step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from onelip.constraint.clip import clip_weights
+from onelip.constraint.penalty import gradient_penalty
+from onelip.errors import NonFiniteError
+from onelip.study.w1bench.critics import matrices
+from onelip.study.w1bench.settings import Cell
+from onelip.study.w1bench.stiefel import newton_schulz, tangential
+from onelip.transport import KnownPair
+
+Tick = Callable[[int], None]
+STEPS_BETWEEN_TICKS = 20
+_WARMUP = 50
+
+
+def train(critic: nn.Module, pair: KnownPair, cell: Cell, generator: torch.Generator, tick: Tick) -> None:
+    """`cell.steps` updates in place; `tick` hears how many are done. Raises NonFiniteError on divergence."""
+    optimizer = torch.optim.Adam(critic.parameters(), cell.lr, betas=cell.betas)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(cell, step))
+    critic.train()
+    for step in range(1, cell.steps + 1):
+        optimizer.zero_grad()
+        loss = objective(critic, *draw(pair, generator, cell.batch), cell, generator)
+        loss.backward()
+        _step(critic, optimizer, cell)
+        schedule.step()
+        if step % STEPS_BETWEEN_TICKS == 0 or step == cell.steps:
+            if not math.isfinite(loss.item()):
+                raise NonFiniteError(f"{cell.name}: the loss is {loss.item()} at step {step}; lower --lr")
+            tick(step)
+
+
+def rate(cell: Cell, step: int) -> float:
+    """The learning rate as a fraction of `cell.lr`: constant, or a short warm-up and a cosine to zero."""
+    if not cell.cosine:
+        return 1.0
+    return min(1.0, (step + 1) / _WARMUP) * 0.5 * (1 + math.cos(math.pi * min(step / cell.steps, 1.0)))
+
+
+def draw(pair: KnownPair, generator: torch.Generator, batch: int) -> tuple[Tensor, Tensor]:
+    """Independent batches of P and of Q. Two draws: rows of one are coupled by the plan that is sought."""
+    return pair.sample(generator, batch).x.float(), pair.sample(generator, batch).y.float()
+
+
+def objective(critic: nn.Module, x: Tensor, y: Tensor, cell: Cell, generator: torch.Generator) -> Tensor:
+    """E_Q f − E_P f, and λ times the penalty where the method has one: what is minimised."""
+    on_x, on_y = critic(torch.cat([x, y])).chunk(2)
+    loss = on_y.mean() - on_x.mean()
+    if cell.recipe.method not in ("gp", "lp"):
+        return loss
+    one_sided = cell.recipe.method == "lp"
+    return loss + cell.penalty * gradient_penalty(critic, x, y, one_sided=one_sided, generator=generator)
+
+
+@torch.no_grad()
+def _step(critic: nn.Module, optimizer: torch.optim.Optimizer, cell: Cell) -> None:
+    """The optimizer's step and what keeps the critic where it has to stay."""
+    on_manifold = matrices(critic) if cell.recipe.method == "stiefel" else []
+    for W in on_manifold:
+        assert W.grad is not None
+        W.grad = tangential(W, W.grad)
+    optimizer.step()
+    for W in on_manifold:
+        W.copy_(newton_schulz(W))
+    if cell.recipe.method == "clip":
+        clip_weights(critic, cell.clip)

@@ -1,0 +1,314 @@
+"""The W₁ benchmark: settings, critics that keep their constraint, scores with known answers, and resuming."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from onelip.certificate.certify import certify
+from onelip.errors import ArgumentError, DataError, NonFiniteError
+from onelip.study.w1bench.critics import Distance, Fold, build, frozen, matrices
+from onelip.study.w1bench.published import _table, published
+from onelip.study.w1bench.records import add_record, find, read_records
+from onelip.study.w1bench.run import W1Bench, measure, plan, run
+from onelip.study.w1bench.settings import PRESETS, RECIPES, cell_of
+from onelip.study.w1bench.stiefel import CONVERGED, newton_schulz, tangential
+from onelip.study.w1bench.table import row
+from onelip.study.w1bench.training import draw, rate, train
+from onelip.transport import evaluate_potential, funnel_pair
+
+KEYS = [
+    "dim",
+    "funnels",
+    "critic",
+    "cos",
+    "l2",
+    "w1",
+    "w1_true",
+    "deviation",
+    "certified",
+    "steps",
+    "seconds",
+]
+BOUNDED = [name for name, recipe in RECIPES.items() if recipe.method in ("constrained", "stiefel")]
+SMALL = {"steps": 4, "batch": 16, "width": 8}
+
+
+@pytest.fixture
+def options(tmp_path):
+    return W1Bench(
+        dim=(3,),
+        funnels=(2,),
+        w1_samples=2000,
+        json=tmp_path / "deep" / "w1.json",
+        steps=3,
+        batch=16,
+        width=8,
+    )
+
+
+def trained(critic, dim=3, **changes):
+    cell = cell_of(critic, dim, 2, 0, **(SMALL | changes))
+    torch.manual_seed(0)
+    network = build(cell)
+    pair = funnel_pair(dim, 2, 0)
+    train(network, pair, cell, torch.Generator().manual_seed(0), tick=lambda step: None)
+    return network, pair, cell
+
+
+@pytest.mark.parametrize("critic", RECIPES)
+def test_every_critic_trains_and_is_scored(critic):
+    network, pair, cell = trained(critic)
+    plain = frozen(network, cell)
+    assert all(p.dtype == torch.float64 for p in plain.parameters())
+    assert not any("onelip.constraint.spectral" in type(m).__module__ for m in plain.modules())
+    points = pair.sample(torch.Generator().manual_seed(1), 50).x
+    # Baking divides each of three layers by a bound at most 0.1 % above its norm; features are about 4 long.
+    torch.testing.assert_close(network.eval()(points.float()).double(), plain(points), atol=0.015, rtol=0)
+    score = evaluate_potential(plain, pair, size=64)
+    assert math.isfinite(score.cos.value)
+    assert abs(score.cos.value) <= 1
+
+
+@pytest.mark.parametrize("critic", BOUNDED)
+def test_constrained_critics_are_certified_after_training(critic):
+    network, _, cell = trained(critic, lr=1e-2)
+    certificate = certify(frozen(network, cell), (3,), starts=1)
+    slack = 0.05 if "reshaped" in critic else 1e-9
+    assert certificate.lower <= certificate.upper <= 1 + slack
+
+
+@pytest.mark.parametrize("critic", ["clip-relu", "gp-relu", "lp-maxmin"])
+def test_what_no_constraint_holds_is_certified_as_it_is(critic):
+    network, _, cell = trained(critic)
+    with torch.no_grad():
+        for W in matrices(network):
+            W.mul_(10)
+    assert certify(frozen(network, cell), (3,), starts=1).upper > 1
+
+
+def test_clipping_bounds_every_parameter():
+    network, _, cell = trained("clip-maxmin", lr=1.0)
+    assert max(p.abs().max().item() for p in network.parameters()) <= cell.clip * (1 + 1e-6)
+
+
+def test_the_best_critic_stays_on_the_manifold_at_a_large_learning_rate():
+    network, _, _ = trained("best", dim=5, steps=200, lr=2e-2, width=12)
+    for W in matrices(network):
+        gram = (W.T @ W if W.shape[0] >= W.shape[1] else W @ W.T).detach()
+        torch.testing.assert_close(gram, torch.eye(len(gram)), atol=1e-3, rtol=0)
+
+
+def test_the_best_critic_learns_a_small_pair():
+    network, pair, cell = trained("best", dim=8, steps=200, batch=256, width=32)
+    score = evaluate_potential(frozen(network, cell), pair, size=2048)
+    assert score.cos.value > 0.97
+    assert score.l2.value < 0.06
+    assert score.deviation.value < 3 * score.deviation.standard_error
+
+
+def test_the_best_critic_starts_as_the_distance_from_the_origin():
+    cell = cell_of("best", 16, 4, 0)
+    x = torch.randn(10, 16)
+    torch.testing.assert_close(build(cell)(x), -x.norm(dim=1), atol=1e-4, rtol=1e-4)
+
+
+def test_a_fold_is_maxmin_in_rotated_coordinates():
+    x = torch.randn(20, 6).double()
+    a, b = x.chunk(2, dim=1)
+    kept, folded = Fold()(torch.cat([a + b, a - b], dim=1) / 2**0.5).chunk(2, dim=1)
+    torch.testing.assert_close((kept + folded) / 2**0.5, torch.maximum(a, b))
+    torch.testing.assert_close((kept - folded) / 2**0.5, torch.minimum(a, b))
+    assert torch.equal(Fold().entrywise(6).double()(x), Fold()(x))
+
+
+def test_a_distance_contains_the_linear_readout():
+    z, w, t = torch.randn(20, 6).double(), torch.randn(6).double(), 1e6
+    readout = Distance(6).double()
+    readout.c.data = -t * w / w.norm()
+    torch.testing.assert_close(readout(z) + t, -z @ w / w.norm(), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(3, 7), (7, 3), (5, 5), (1, 4)])
+def test_stiefel_against_the_singular_value_decomposition(shape):
+    generator = torch.Generator().manual_seed(0)
+    U, _, Vh = torch.linalg.svd(torch.randn(shape, generator=generator).double(), full_matrices=False)
+    W = U @ Vh
+    G = torch.randn(shape, generator=generator).double()
+    T = tangential(W, G)
+    short = min(shape)
+    gram = (W @ T.T if shape[0] == short else W.T @ T).numpy()
+    assert abs(gram + gram.T).max() < 1e-12  # tangent: the Gram matrix does not change to first order
+    torch.testing.assert_close(tangential(W, T), T)  # and T is its own tangential part
+    moved = W + 0.1 * T
+    left, _, right = torch.linalg.svd(moved, full_matrices=False)
+    torch.testing.assert_close(newton_schulz(moved, CONVERGED), left @ right, atol=1e-12, rtol=0)
+
+
+def test_batches_of_the_two_laws_are_independent():
+    pair = funnel_pair(2, 4, seed=0)
+    x, y = draw(pair, torch.Generator().manual_seed(0), 4000)
+    coupled = pair.sample(torch.Generator().manual_seed(0), 4000)
+
+    def correlation(a, b):
+        return torch.corrcoef(torch.stack([a, b]))[0, 1].item()
+
+    assert correlation(coupled.x[:, 0], coupled.y[:, 0]) > 0.5
+    assert abs(correlation(x[:, 0], y[:, 0])) < 5 / math.sqrt(4000)
+
+
+def test_the_rate_is_published_or_falls_to_zero():
+    flat, falling = cell_of("gp-relu", 2, 4, 0), cell_of("best", 2, 4, 0)
+    assert {rate(flat, step) for step in (0, 100, flat.steps)} == {1.0}
+    rates = [rate(falling, step) for step in range(falling.steps + 1)]
+    assert 0 < rates[0] < 0.05
+    assert max(rates) > 0.9
+    assert rates[-1] < 1e-9
+
+
+def test_divergence_stops_with_where_it_happened():
+    with pytest.raises(NonFiniteError, match=r"gp-relu seed 0: the loss is .* at step 20; lower --lr"):
+        trained("gp-relu", lr=1e30, steps=40)
+
+
+def test_published_settings():
+    cell = cell_of("sorting-network", dim=128, funnels=4, seed=0)
+    assert (cell.width, cell.depth, cell.steps, cell.batch, cell.lr) == (256, 2, 25_000, 1024, 2e-4)
+    assert cell_of("clip-relu", 2, 4, 0).width == 128
+    assert set(PRESETS["published"]) | set(PRESETS["best"]) <= set(RECIPES)
+    assert all(
+        cell_of("best", dim, n, 0).steps <= 25_000 for dim in (2, 16, 64, 128) for n in (4, 16, 64, 256)
+    )
+
+
+def test_published_values_of_every_size():
+    sizes = {(dim, n) for dim in (2, 4, 8, 16, 32, 64, 128) for n in (4, 16, 64, 256)}
+    assert set(_table()) == sizes
+    for size in sizes:
+        best, network = published(*size), published(*size, solver="sorting-network")
+        assert best is not None
+        assert network is not None
+        assert best.cos >= network.cos - 0.006  # the networks' values are rounded to two digits
+        assert best.l2 <= network.l2 + 0.006
+    assert published(3, 4) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"critic": ("none",)}, "critic must be one of clip-relu"),
+        ({"dim": (0,)}, "dim must be positive, got 0"),
+        ({"steps": 0}, "steps must be positive, got 0"),
+        ({"lr": -1.0}, "lr must be positive"),
+        ({"width": 7}, "width must be even, for its activation takes pairs, got 7: pass 8"),
+        ({"seeds": "x"}, "seeds must be numbers and ranges"),
+        ({"w1_samples": 1}, "w1_samples must be at least 2"),
+    ],
+)
+def test_bad_options_are_one_line(options, change, message):
+    with pytest.raises(ArgumentError, match=message) as error:
+        run(dataclasses.replace(options, **change))
+    assert "\n" not in str(error.value)
+    assert not options.json.exists()
+
+
+def test_the_command_writes_the_contract_resumes_and_fills_gaps(options, capsys):
+    assert run(options) == 0
+    assert "1 runs, 1 of them new" in capsys.readouterr().out
+    first = json.loads(options.json.read_text())
+    (record,) = first
+    assert list(record)[: len(KEYS) + 1] == [*KEYS[:9], "witnessed", *KEYS[9:]]
+    assert record["standard_errors"].keys() == {"cos", "l2", "w1", "w1_true", "deviation"}
+    assert record["seconds"] > 0
+    assert record["provenance"]["machine"]["cores"] > 0
+    assert record["deviation"] == pytest.approx(record["w1"] / record["w1_true"] - 1)
+
+    assert run(dataclasses.replace(options, seeds="0-1")) == 0
+    output = capsys.readouterr().out
+    assert "2 runs, 1 of them new" in output
+    assert json.loads(options.json.read_text())[0] == record  # not trained again
+    assert run(options) == 0
+    assert "1 runs, 0 of them new" in capsys.readouterr().out
+
+
+def test_another_setting_is_another_run(options):
+    run(options)
+    records = read_records(options.json)
+    assert find(records, plan(options)[0]) == records[0]
+    assert find(records, plan(dataclasses.replace(options, steps=4))[0]) is None
+
+
+def test_equal_cells_give_equal_numbers(options):
+    run(options)
+    again = dataclasses.replace(options, json=options.json.with_name("again.json"))
+    run(again)
+    a, b = (read_records(path)[0] for path in (options.json, again.json))
+    assert [a[key] for key in KEYS[3:10]] == [b[key] for key in KEYS[3:10]]
+
+
+def test_a_stored_pair_gives_the_size_and_is_told_apart_by_its_numbers(options, tmp_path, capsys):
+    pair = funnel_pair(3, 2, seed=5)
+    for scale in (1, 2):
+        torch.save({"net.centers": pair.centers * scale, "net.bias": pair.bias}, tmp_path / f"{scale}.pt")
+    stored = dataclasses.replace(options, dim=(), funnels=(), pair=tmp_path / "1.pt")
+    (cell,) = plan(stored)
+    assert (cell.dim, cell.funnels) == (3, 2)
+    assert cell.pair != plan(dataclasses.replace(stored, pair=tmp_path / "2.pt"))[0].pair
+    assert run(stored) == 0
+    with pytest.raises(ArgumentError, match="dim must be that of the stored pair, 3"):
+        plan(dataclasses.replace(stored, dim=(4,)))
+    with pytest.raises(DataError, match="is missing"):
+        run(dataclasses.replace(stored, pair=tmp_path / "none.pt"))
+
+
+@pytest.mark.parametrize("content", ["{", "{}", '[{"dim": 2}]', "[3]"])
+def test_a_file_of_another_kind_is_left_alone(options, content):
+    options.json.parent.mkdir()
+    options.json.write_text(content)
+    with pytest.raises(DataError, match="give another --json"):
+        run(options)
+    assert options.json.read_text() == content
+
+
+def test_the_table_shows_errors_and_published_values(options):
+    run(dataclasses.replace(options, dim=(2,), funnels=(4,)))
+    (record,) = read_records(options.json)
+    cells = row(record)
+    assert cells[5] == "0.859"
+    assert cells[7] == "0.069"
+    assert "±" in cells[4]
+    assert row(record | {"dim": 3})[5] == "–"
+
+
+def test_measure_reports_its_steps(options):
+    class Recorder:
+        steps: list[int] = []  # noqa: RUF012
+
+        def update(self, name, step):
+            self.steps.append(step)
+
+    cell = cell_of("best", 2, 4, 0, steps=45, batch=16, width=8)
+    measure(cell, funnel_pair(2, 4, 0), 100, Recorder())
+    assert Recorder.steps == [20, 40, 45]
+
+
+def test_add_record_replaces_the_same_run_and_keeps_order(options):
+    run(options)
+    (record,) = read_records(options.json)
+    add_record(options.json, record | {"config": record["config"] | {"seed": -1}})
+    add_record(options.json, record | {"seconds": 1.5})
+    records = read_records(options.json)
+    assert [r["config"]["seed"] for r in records] == [-1, 0]
+    assert [r["seconds"] for r in records] == [record["seconds"], 1.5]
+
+
+def test_weights_of_a_frozen_critic_are_its_own():
+    network, _, cell = trained("best")
+    plain = frozen(network, cell)
+    with torch.no_grad():
+        matrices(plain)[0].zero_()
+    assert isinstance(network[0], nn.Linear)
+    assert network[0].weight.abs().max() > 0
