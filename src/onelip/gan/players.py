@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from onelip.constraint.apply import Kind, constrain
+from onelip.constraint.apply import constrain
 from onelip.gan.config import TrainConfig
 from onelip.gan.networks import build_critic, build_generator
 from onelip.gan.random import Stream, derived_seed
 
-SPECTRAL_KINDS: dict[str, Kind] = {"sn": "spectral-reshaped", "sn-operator": "spectral"}
+SPECTRAL_KINDS = {"sn": "spectral-reshaped", "sn-operator": "spectral"}
 
 
 @dataclass(frozen=True, eq=False)
