@@ -49,7 +49,13 @@ def largest_stretch(case: Case, certificate: Certificate, points: int = 2) -> fl
 
 
 def jacobian_norm(network: nn.Module, x: Tensor) -> float:
-    J = torch.autograd.functional.jacobian(lambda z: network(1 * z.unsqueeze(0)).flatten(), x)
+    """‖J(x)‖₂, or NaN where an in-place edit keeps torch from differentiating: then pairs are the judge."""
+    try:
+        J = torch.autograd.functional.jacobian(lambda z: network(1 * z.unsqueeze(0)).flatten(), x)
+    except RuntimeError as error:
+        if "modified by an inplace operation" not in str(error):
+            raise
+        return math.nan
     return torch.linalg.matrix_norm(J.reshape(J.shape[0], -1), 2).item()  # type: ignore[union-attr]
 
 
