@@ -27,43 +27,16 @@ _PROOF = 1e-5  # relative width of the interval: how much of the budget a proof 
 
 
 class Fold(nn.Module):
-    """Half of the channels as they are, the other half's absolute values; 1-Lipschitz.
+    """|z|, entry by entry: folds space along every hyperplane zᵢ = 0. 1-Lipschitz; keeps gradient norms.
 
-    It is MaxMin in other coordinates, (max, min) = ((a + b) ± |a − b|)/2, and an orthogonal layer on either
-    side takes up the rotation: the same networks, in half the time.
+    MaxMin is the fold of half of the channels in other coordinates, (max, min) = ((a + b) ± |a − b|)/2.
 
-    >>> Fold()(torch.tensor([[1.0, -2.0, 3.0, -4.0]]))
-    tensor([[ 1., -2.,  3.,  4.]])
+    >>> Fold()(torch.tensor([[1.0, -2.0]]))
+    tensor([[1., 2.]])
     """
 
-    def forward(self, x: Float[Tensor, "size channels"]) -> Float[Tensor, "size channels"]:
-        kept, folded = x.chunk(2, dim=1)
-        return torch.cat([kept, folded.abs()], dim=1)
-
-    def entrywise(self, channels: int) -> nn.PReLU:
-        """The same function as slopes 1 and −1 on negative entries: slower, and certified as 1."""
-        slopes = nn.PReLU(channels)
-        slopes.weight.data[channels // 2 :] = -1
-        slopes.weight.data[: channels // 2] = 1
-        return slopes
-
-
-class Distance(nn.Module):
-    """z ↦ −‖z − c‖, a readout that turns features into a score; 1-Lipschitz for every c.
-
-    It takes the place of the last linear layer ⟨w, z⟩ and contains it: −‖z + tw‖ + t → −⟨w, z⟩ as t → ∞. Its
-    gradient has norm one everywhere and turns with z, where the linear one leaves all turning to the folds.
-
-    >>> Distance(2)(torch.tensor([[3.0, 4.0]]))
-    tensor([-5.], grad_fn=<NegBackward0>)
-    """
-
-    def __init__(self, features: int):
-        super().__init__()
-        self.c = nn.Parameter(torch.zeros(features))
-
-    def forward(self, z: Float[Tensor, "size features"]) -> Float[Tensor, "size"]:
-        return -torch.linalg.vector_norm(z - self.c, dim=1)
+    def forward(self, z: Float[Tensor, "size channels"]) -> Float[Tensor, "size channels"]:
+        return z.abs()
 
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -103,8 +76,6 @@ def frozen(critic: nn.Sequential, cell: Cell) -> nn.Sequential:
     for index, layer in enumerate(plain):
         if isinstance(layer, nn.Linear) and parametrize.is_parametrized(layer):
             plain[index] = _plain(layer)
-        if isinstance(layer, Fold):
-            plain[index] = layer.entrywise(cell.width)
     plain = plain.double().eval()
     if cell.recipe.method == "stiefel":
         for W in matrices(plain):

@@ -48,7 +48,7 @@ RECIPES: dict[str, Recipe] = {
     "orthogonal-maxmin": Recipe("constrained", "maxmin", _SORTING_STEPS, "orthogonal"),
     "orthogonal-fullsort": Recipe("constrained", "fullsort", _SORTING_STEPS, "orthogonal"),
     "sorting-network": Recipe("constrained", "fullsort", _SORTING_STEPS, "orthogonal"),
-    "best": Recipe("stiefel", "fold", 4_000),
+    "best": Recipe("stiefel", "fold", 10_000),
 }
 
 PRESETS: dict[str, tuple[str, ...]] = {
@@ -120,13 +120,13 @@ def _published(dim: int) -> dict[str, Any]:
 
 def _best(dim: int, funnels: int) -> dict[str, Any]:
     """The one recipe of "best": sizes are functions of D and N, nothing is tuned a cell at a time."""
-    width = min(max(2 * dim, 64) if funnels < 16 else max(2 * dim, 128), 256)
-    depth = 2 if dim > 8 and funnels < 16 else 6
+    width = max(2 * dim, 64 if dim < 8 or funnels < 16 else 128)
     return {
-        "batch": 512,
+        "batch": 256 if dim < 8 else 512,
         "width": width,
-        "depth": depth,
-        "lr": 1e-2,
+        "depth": 6 if dim <= 32 else 2,
+        # Adam moves every entry by about lr, and a matrix by up to √(rows · columns) times as much.
+        "lr": 0.08 / width**0.5,
         "betas": (0.9, 0.99),
         "cosine": True,
     }

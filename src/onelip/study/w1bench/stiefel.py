@@ -1,8 +1,8 @@
 """Optimise on the Stiefel manifold without differentiating through an orthogonalisation.
 
 A weight stays orthogonal because every step starts on the manifold, follows the tangential part of the
-gradient, and is pulled back: so close to the manifold one Newton–Schulz iteration does it. Two products of
-matrices take the place of a decomposition and its derivative.
+gradient, and is pulled back: so close to the manifold an iteration or two of Newton–Schulz do it. A few
+products of matrices take the place of a decomposition and its derivative.
 
 P.-A. Absil, R. Mahony, R. Sepulchre, "Optimization Algorithms on Matrix Manifolds", Princeton 2008, §3.6.
 N. J. Higham, "Functions of Matrices", SIAM 2008, §8.3 (Newton–Schulz).

@@ -19,6 +19,7 @@ from onelip.transport import KnownPair
 Tick = Callable[[int], None]
 STEPS_BETWEEN_TICKS = 20
 _WARMUP = 50
+_RETRACTION = 2  # iterations: one would do for small steps, the first ones are not
 
 
 def train(critic: nn.Module, pair: KnownPair, cell: Cell, generator: torch.Generator, tick: Tick) -> None:
@@ -69,6 +70,6 @@ def _step(critic: nn.Module, optimizer: torch.optim.Optimizer, cell: Cell) -> No
         W.grad = tangential(W, W.grad)
     optimizer.step()
     for W in on_manifold:
-        W.copy_(newton_schulz(W))
+        W.copy_(newton_schulz(W, _RETRACTION))
     if cell.recipe.method == "clip":
         clip_weights(critic, cell.clip)
