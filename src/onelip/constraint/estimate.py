@@ -147,7 +147,7 @@ def _next_stride(stride: float, missed: float, tolerance: float) -> float:
 
 
 def _next_wait(missed: float, tolerance: float) -> float:
-    return 8.0 if missed > tolerance / 4 else 32.0 if missed > tolerance / 16 else 64.0
+    return 8.0 if missed > tolerance / 4 else 16.0 if missed > tolerance / 16 else 32.0
 
 
 def fingerprint(weight: Tensor) -> float:
