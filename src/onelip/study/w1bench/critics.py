@@ -39,6 +39,24 @@ class Fold(nn.Module):
         return z.abs()
 
 
+class Distance(nn.Module):
+    """z ↦ −‖z − c‖, a readout that turns features into a score; 1-Lipschitz for every c.
+
+    It takes the place of the last linear layer ⟨w, z⟩ and contains it: −‖z + tw‖ + t → −⟨w, z⟩ as t → ∞. Its
+    gradient has norm one everywhere and turns with z, where the linear one leaves all turning to the folds.
+
+    >>> Distance(2)(torch.tensor([[3.0, 4.0]]))
+    tensor([-5.], grad_fn=<NegBackward0>)
+    """
+
+    def __init__(self, features: int):
+        super().__init__()
+        self.c = nn.Parameter(torch.zeros(features))
+
+    def forward(self, z: Float[Tensor, "size features"]) -> Float[Tensor, "size"]:
+        return -torch.linalg.vector_norm(z - self.c, dim=1)
+
+
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "maxmin": MaxMin,
