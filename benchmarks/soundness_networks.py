@@ -65,6 +65,7 @@ class Tally:
     operators: Counter[str] = field(default_factory=Counter)
     methods: Counter[str] = field(default_factory=Counter)
     ratios: list[float] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
     unbounded: int = 0
 
     def add(self, case: Case, starts: int, steps: int) -> None:
@@ -91,6 +92,7 @@ class Tally:
         return {
             "violations": len(self.violations),
             "violating": self.violations,
+            "failures": self.failures,
             "unbounded": self.unbounded,
             "stretch_over_upper": {
                 name: round(torch.quantile(quantiles, q).item(), 4)
@@ -105,7 +107,10 @@ def fuzz(count: int, seed: int, starts: int = 4, steps: int = 25) -> dict[str, o
     """Run `count` networks, each with `starts` ascents of `steps` steps, and say what was found."""
     tally, started, origin = Tally(), time.perf_counter(), provenance()
     for case in track(cases(seed, count), total=count, description="networks"):
-        tally.add(case, starts, steps)
+        try:
+            tally.add(case, starts, steps)
+        except Exception as error:  # one network must not end a run of hours; it is reported and fails it
+            tally.failures.append(f"{case.number}: {type(error).__name__}: {str(error)[:200]}")
     return {
         "count": count,
         "seed": seed,
@@ -132,7 +137,7 @@ def main() -> int:
         json.dumps(
             {
                 key: result[key]
-                for key in ("count", "violations", "unbounded", "stretch_over_upper", "seconds")
+                for key in ("count", "violations", "failures", "unbounded", "stretch_over_upper", "seconds")
             }
         )
     )
@@ -140,7 +145,7 @@ def main() -> int:
         known = json.loads(options.out.read_text()) if options.out.exists() else {}
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps({**known, "networks": result}, indent=1) + "\n")
-    return 1 if result["violations"] else 0
+    return 1 if result["violations"] or result["failures"] else 0
 
 
 if __name__ == "__main__":

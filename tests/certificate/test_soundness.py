@@ -15,6 +15,7 @@ def fuzz(request, monkeypatch):
 def test_no_pair_of_inputs_exceeds_the_bound_of_a_random_network(fuzz):
     result = fuzz(count=12, seed=1, starts=1, steps=8)
     assert result["violations"] == 0, result["violating"]
+    assert result["failures"] == []
     assert result["stretch_over_upper"]["p90"] > 0.5, "the oracles see too little to contradict anything"
 
 
@@ -23,4 +24,5 @@ def test_no_pair_of_inputs_exceeds_the_bound_of_a_random_network(fuzz):
 def test_no_pair_of_inputs_exceeds_the_bound_of_many_random_networks(fuzz):
     result = fuzz(count=60, seed=2)
     assert result["violations"] == 0, result["violating"]
+    assert result["failures"] == []
     assert len(result["operators"]) > 60
