@@ -55,21 +55,33 @@ def follow(map: LinearMap, estimate: Estimate, tolerance: float, iterations: int
     """Training: bring `estimate` up to date with the weight of `map`."""
     if torch.equal(map.weight, estimate.seen):
         return
+    if iterations is not None:
+        _follow_fixed(map, estimate, iterations)
+        return
     path, stride, wait = estimate.pace.tolist()
     path, wait = path + _step_length(map.weight, estimate), wait - 1
     audit, renewal = wait <= 0, None
-    if iterations is not None:
-        renewal = iterate(map, estimate, iterations)
-    elif path >= stride or audit:
+    if path >= stride or audit:
         renewal = renew(map, estimate, tolerance / 3, STEPS_IN_TRAINING, audit=audit)
     if renewal is not None:
-        estimate.u.copy_(renewal.u)
-        estimate.basis.copy_(renewal.basis)
-        estimate.slope.copy_(slope_of(map, estimate.u, estimate.basis))
+        _take(renewal, map, estimate)
         path, stride = 0.0, _next_stride(stride, renewal.missed, tolerance)
         wait = _next_wait(renewal.missed, tolerance) if audit else wait
     estimate.pace.copy_(torch.tensor([path, stride, wait], dtype=torch.float64))
     estimate.seen.copy_(map.weight)
+
+
+def _follow_fixed(map: LinearMap, estimate: Estimate, iterations: int) -> None:
+    renewal = iterate(map, estimate, iterations)
+    if renewal is not None:
+        _take(renewal, map, estimate)
+    estimate.seen.copy_(map.weight)
+
+
+def _take(renewal: Renewal, map: LinearMap, estimate: Estimate) -> None:
+    estimate.u.copy_(renewal.u)
+    estimate.basis.copy_(renewal.basis)
+    estimate.slope.copy_(slope_of(map, estimate.u, estimate.basis))
 
 
 @torch.no_grad()
