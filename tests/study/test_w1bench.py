@@ -103,7 +103,7 @@ def test_the_best_critic_stays_on_the_manifold_at_a_large_learning_rate():
 
 
 def test_the_best_critic_learns_a_small_pair():
-    network, pair, cell = trained("best", dim=8, steps=200, batch=256, width=32)
+    network, pair, cell = trained("best", dim=8, steps=300, batch=256, width=32)
     score = evaluate_potential(frozen(network, cell), pair, size=2048)
     assert score.cos.value > 0.97
     assert score.l2.value < 0.06

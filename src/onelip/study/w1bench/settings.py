@@ -107,10 +107,8 @@ def cell_of(critic: str, dim: int, funnels: int, seed: int, pair: str | None = N
     for name in ("dim", "funnels", "steps", "batch", "width", "lr"):
         if not getattr(cell, name) > 0:
             raise ArgumentError(name, "positive", getattr(cell, name), "give a larger one")
-    if cell.recipe.activation in ("maxmin", "fold") and cell.width % 2:
-        raise ArgumentError(
-            "width", "even, for its activation takes pairs", cell.width, f"pass {cell.width + 1}"
-        )
+    if cell.recipe.activation == "maxmin" and cell.width % 2:
+        raise ArgumentError("width", "even, for MaxMin sorts pairs", cell.width, f"pass {cell.width + 1}")
     return cell
 
 
@@ -120,11 +118,13 @@ def _published(dim: int) -> dict[str, Any]:
 
 def _best(dim: int, funnels: int) -> dict[str, Any]:
     """The one recipe of "best": sizes are functions of D and N, nothing is tuned a cell at a time."""
-    width = max(2 * dim, 64 if dim < 8 or funnels < 16 else 128)
+    few = dim >= 4 * funnels  # so few centres that the first layer can tell them apart
+    width = max(2 * dim, 64 if few or dim < 8 else 128)
     return {
+        "steps": 3_000 if few else 10_000,
         "batch": 256 if dim < 8 else 512,
         "width": width,
-        "depth": 6 if dim <= 32 else 2,
+        "depth": 2 if few or dim > 32 else 6,
         # Adam moves every entry by about lr, and a matrix by up to √(rows · columns) times as much.
         "lr": 0.08 / width**0.5,
         "betas": (0.9, 0.99),
