@@ -6,39 +6,47 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
+from onelip.errors import CheckpointError
+from onelip.gan.checkpoint import load_newest
 from onelip.gan.config import TrainConfig
 from onelip.gan.run import RunFolder
 from onelip.study.engine import Job, run_jobs
+from onelip.study.presets import expand
 from onelip.study.progress import LineProgress, progress_for
 from onelip.study.store import read_run, summarize
 from onelip.study.study import run_study
 from tests.gan.conftest import assert_same_run
 
 ONELIP = [str(Path(sys.executable).with_name("onelip"))]
-QUICK = ["study", "quick", "--steps", "30", "--width", "4"]
+QUICK = ["study", "quick", "--steps", "12", "--width", "4"]
+MNIST = Path("data/mnist").resolve()
 
 
-@pytest.fixture
-def onelip(tmp_path):
-    """onelip(*arguments): run the command in an empty folder, with the repository's data."""
+@contextmanager
+def onelip(folder, *arguments):
+    """The command, started in `folder` with the repository's data; closed at the end."""
+    process = subprocess.Popen(
+        [*ONELIP, *arguments, "--data-dir", str(MNIST)],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    with process:
+        yield process
 
-    def run(*arguments, **options):
-        data = ["--data-dir", str(Path("data/mnist").resolve())] if arguments[0] in ("study", "train") else []
-        return subprocess.Popen(
-            [*ONELIP, *arguments, *data],
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            **options,
-        )
 
-    return run
+def wait_for(folder: RunFolder, step: int, process: subprocess.Popen) -> None:
+    while folder.last_step() < step and process.poll() is None:
+        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +62,7 @@ def test_a_study_leaves_what_it_promises(studied):
     out, said = studied
     assert re.search(r"3 runs and their figures in \d+ s: open .*report.html", said)
     for run in ("clip-0", "gp-0", "sn-0"):
-        assert f"{run}: finished at step 30" in said
+        assert f"{run}: finished at step 12" in said
         assert (out / "runs" / run / "config.json").exists()
     for name in ("generator_loss", "critic_loss", "gradient_norm", "operator_norm", "samples"):
         with Image.open(out / "figures" / f"{name}.png") as picture:
@@ -78,46 +86,52 @@ def test_the_report_is_one_file_that_needs_no_network(studied):
         assert f"<td>{run}</td>" in page
 
 
-def test_the_same_command_again_trains_nothing(studied):
+def test_the_same_runs_again_train_nothing(studied):
     out, _ = studied
     before = {p: p.read_bytes() for p in out.rglob("metrics.jsonl")}
-    process = subprocess.run([*ONELIP, *QUICK, "--out", str(out)], capture_output=True, text=True)
-    assert process.returncode == 0
+    configs = expand("quick", overrides={"steps": 12, "width": 4})
+    outcomes = run_study(configs, out, 2, lines(dict.fromkeys(configs, 12)))
+    assert [outcome.result.status for outcome in outcomes] == ["finished"] * 3
     assert {p: p.read_bytes() for p in out.rglob("metrics.jsonl")} == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_names_the_command_that_continues(studied, onelip, tmp_path, number):
-    process = onelip(*QUICK, "--out", "again", start_new_session=True)
-    folders = [RunFolder(tmp_path / "again" / "runs" / name) for name in ("clip-0", "gp-0")]
-    while min(folder.last_step() for folder in folders) < 3 and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(number)
-    said, _ = process.communicate(timeout=60)
+def test_a_signal_saves_and_names_the_command_that_continues(tmp_path, number):
+    run = RunFolder(tmp_path / "mine")
+    arguments = ["train", "--method", "gp", "--width", "4", "--steps", "2000", "--out", "mine"]
+    with onelip(tmp_path, *arguments) as process:
+        wait_for(run, 3, process)
+        process.send_signal(number)
+        said, _ = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert re.search(r"clip-0: interrupted at step \d+: saved .*step-\d+\.pt", said)
-    assert "To continue: onelip study quick --steps 30 --width 4 --out again" in said
-    again = onelip(*QUICK, "--out", "again")
-    assert again.wait(timeout=120) == 0
-    for run in ("clip-0", "gp-0", "sn-0"):
+    assert re.search(r"mine: interrupted at step \d+: saved .*step-\d+\.pt", said)
+    assert "To continue: onelip train --method gp --width 4 --steps 2000 --out mine" in said
+    assert load_newest(run.checkpoints_path, torch.device("cpu"))[0] == run.last_step()
+
+
+def test_a_study_stopped_and_continued_equals_one_never_stopped(studied, tmp_path):
+    first = RunFolder(tmp_path / "again" / "runs" / "clip-0")
+    with onelip(tmp_path, *QUICK, "--out", "again") as process:
+        wait_for(first, 3, process)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+    configs = expand("quick", overrides={"steps": 12, "width": 4, "data_dir": str(MNIST)})
+    run_study(configs, tmp_path / "again", 2, lines(dict.fromkeys(configs, 12)))
+    for run in configs:
         assert_same_run(studied[0] / "runs" / run, tmp_path / "again" / "runs" / run)
 
 
-def test_workers_save_and_end_when_the_command_is_killed(onelip, tmp_path):
-    process = onelip(*QUICK, "--out", "again")
-    folder = RunFolder(tmp_path / "again" / "runs" / "clip-0")
-    while folder.last_step() < 3 and process.poll() is None:
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
-    for _ in range(200):
-        step = folder.last_step()
-        time.sleep(0.3)
-        if step == folder.last_step() and list(folder.checkpoints_path.glob("*.pt")):
-            break
-    assert 3 <= folder.last_step() < 30
-    with folder.lock():  # nobody holds it any more
-        pass
+def test_workers_save_and_end_when_the_command_is_killed(tmp_path):
+    run = RunFolder(tmp_path / "mine")
+    with onelip(tmp_path, "train", "--width", "4", "--steps", "2000", "--out", "mine") as process:
+        wait_for(run, 3, process)
+        process.kill()
+    for _ in range(600):
+        with suppress(CheckpointError), run.lock():
+            break  # the worker that held it has ended
+        time.sleep(0.1)
+    assert load_newest(run.checkpoints_path, torch.device("cpu"))[0] == run.last_step() >= 3
 
 
 def small_jobs(tmp_path, **changes):
