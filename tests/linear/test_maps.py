@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from onelip.errors import ArgumentError
-from onelip.linear.layers import linear_map
+from onelip.errors import ArgumentError, UnknownOperatorError
+from onelip.linear.layers import input_shapes, linear_map
 from onelip.linear.power import power_iteration, start_vector
 
 LAYERS = [
@@ -81,3 +81,18 @@ def test_zero_weight_gives_zero_not_nan():
 def test_what_is_no_linear_map_is_refused_in_one_line(layer, shape, message):
     with pytest.raises(ArgumentError, match=message):
         linear_map(layer, shape)
+
+
+def test_a_convolution_at_two_sizes_has_two_norms_and_is_refused():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Conv2d(1, 1, 3, padding=1)
+
+        def forward(self, x):
+            return self.layer(x).mean() + self.layer(x[:, :, ::2, ::2]).mean()
+
+    with pytest.raises(
+        UnknownOperatorError, match=r"'layer' is applied to inputs of \(1, 8, 8\) and of \(1, 4, 4\)"
+    ):
+        input_shapes(Twice(), (1, 8, 8))

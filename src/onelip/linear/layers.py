@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils import parametrize
 
-from onelip.errors import ArgumentError
+from onelip.errors import ArgumentError, UnknownOperatorError
 from onelip.linear.maps import Convolution, Dense, LinearMap, PaddingMode
 
 LINEAR_LAYERS = (nn.Linear, _ConvNd)
@@ -113,15 +113,21 @@ def input_shapes(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, t
     """The shape (no batch axis) that each linear layer inside `module` receives for inputs of `input_shape`.
 
     One forward pass in eval mode, the training flags put back; a layer that is never called is not listed.
+    Raises UnknownOperatorError for a convolution that is applied at two sizes: it is two operators.
 
     >>> input_shapes(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 1)), (1, 8, 8))
     {'0': (1, 8, 8), '2': (144,)}
     """
     shapes: dict[str, tuple[int, ...]] = {}
 
-    def record(name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def record(name: str, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         # A hook returns None, or its result would replace the input.
-        shapes.setdefault(name, tuple(inputs[0].shape[1:]))
+        shape = tuple(inputs[0].shape[1:])
+        if shapes.setdefault(name, shape) != shape and isinstance(layer, _ConvNd):
+            raise UnknownOperatorError(
+                f"{name!r} is applied to inputs of {shapes[name]} and of {shape}, with a norm at each: "
+                "use a layer for each size"
+            )
 
     hooks = [
         layer.register_forward_pre_hook(partial(record, name))
