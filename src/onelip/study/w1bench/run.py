@@ -58,13 +58,16 @@ def run(options: W1Bench) -> int:
     cells = plan(options)
     missing = [cell for cell in cells if find(read_records(options.json), cell) is None]
     console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH  # a pipe has none of its own, and 80 would break every row
     with progress_for({cell.name: cell.steps for cell in missing}, console) as progress:
         for cell in missing:
-            add_record(options.json, measure(cell, _pair(cell, options.pair), options.w1_samples, progress))
-            progress.finish(cell.name, "done")
+            record = measure(cell, _pair(cell, options.pair), options.w1_samples, progress)
+            add_record(options.json, record)
+            progress.finish(cell.name, f"cos {record['cos']:.3f}, L² {record['l2']:.3f}")
     records = read_records(options.json)
     shown = [record for cell in cells if (record := find(records, cell)) is not None]
-    console.print(table(shown), width=None if console.is_terminal else WIDTH, soft_wrap=False)
+    console.print(table(shown))
     console.print(f"{len(cells)} runs, {len(missing)} of them new, in {options.json}")
     return 0
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from onelip.study.w1bench.published import published
 
-WIDTH = 118  # of the widest row; a pipe has no width of its own
+WIDTH = 130  # of the widest row
 _HEADS = ("D", "N", "critic", "seed", "cos", "best", "L²", "best", "Ŵ₁", "error, %", "Lipschitz ≤", "s")
 _CAPTION = (
     "± standard errors. best: the best of 11 published solvers on another pair of that size, as context. "
