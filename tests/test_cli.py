@@ -119,7 +119,9 @@ def test_images_of_ones_own_are_trained_on_and_sampled(tmp_path):
         assert (picture.size, picture.mode) == ((40, 24), "RGB")
 
 
-@pytest.mark.parametrize("command", [(), ("train",), ("sample",), ("study",)])
+@pytest.mark.parametrize(
+    "command", [(), ("train",), ("sample",), ("study",), ("theory",), ("w1bench",), ("audit",)]
+)
 def test_help_says_what_each_command_does(command, tmp_path):
     process = run(*command, "--help", cwd=tmp_path)
     assert process.returncode == 0

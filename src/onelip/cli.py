@@ -11,6 +11,7 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -19,6 +20,8 @@ import tyro
 
 from onelip.errors import ArgumentError, OnelipError
 from onelip.gan.config import TrainConfig
+from onelip.study.w1bench.run import W1Bench
+from onelip.study.w1bench.run import run as w1bench
 
 if TYPE_CHECKING:
     from onelip.study.engine import Outcome
@@ -78,6 +81,20 @@ class Study:
 
 
 @dataclass(frozen=True)
+class Theory:
+    """Run the theory as experiments: disjoint supports, duality, the Lipschitz product, power iteration."""
+
+    out: Path = Path("runs/theory")
+    """Folder of theory.json and of the figures."""
+    only: tuple[str, ...] = ()
+    """Experiments in place of all: disjoint, duality, product, power."""
+    workers: int = 2
+    """Experiments at a time, each in a process of its own with one thread."""
+    data_dir: str | None = None
+    """Folder of MNIST."""
+
+
+@dataclass(frozen=True)
 class Audit:
     """Certify the Lipschitz constant of a network, layer by layer; exit code 1 where it is too large."""
 
@@ -99,6 +116,8 @@ Command = (
     Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Sample, tyro.conf.subcommand("sample")]
     | Annotated[Study, tyro.conf.subcommand("study")]
+    | Annotated[Theory, tyro.conf.subcommand("theory")]
+    | Annotated[W1Bench, tyro.conf.subcommand("w1bench")]
     | Annotated[Audit, tyro.conf.subcommand("audit")]
 )
 
@@ -155,6 +174,18 @@ def study(options: Study) -> int:
     return code
 
 
+def theory(options: Theory) -> int:
+    from onelip.study.theory.run import experiments, run_theory
+
+    configs = experiments(options.only or None)
+    with _progress({name: config.units for name, config in configs.items()}) as progress:
+        outcomes = run_theory(configs, options.out, progress, options.workers, options.data_dir)
+    failed = [outcome for outcome in outcomes if outcome.error is not None]
+    for outcome in failed:
+        _fail(f"{outcome.name}: {outcome.error}")
+    return 2 if failed else _say(f"{len(outcomes)} experiments in {options.out}")
+
+
 def audit(options: Audit) -> int:
     from onelip.certificate.audit import run_audit
 
@@ -183,14 +214,28 @@ def _exit_code(outcomes: list[Outcome], expected: int) -> int:
         _fail(f"{outcome.job.name}: {outcome.error}")
     stopped = [o for o in outcomes if o.result is not None and o.result.status == "interrupted"]
     if stopped or len(outcomes) < expected:
-        _say(f"stopped. To continue: {shlex.join(['onelip', *sys.argv[1:]])}")
-        return EXIT_INTERRUPTED
+        return _interrupted()
     return 2 if failed else 0
+
+
+def _interrupted() -> int:
+    _say(f"stopped. To continue: {shlex.join(['onelip', *sys.argv[1:]])}")
+    return EXIT_INTERRUPTED
 
 
 def _say(message: str) -> int:
     print(message)
     return 0
+
+
+_RUN: dict[type, Callable[..., int]] = {
+    Train: train,
+    Sample: sample,
+    Study: study,
+    Theory: theory,
+    W1Bench: w1bench,
+    Audit: audit,
+}
 
 
 def main() -> None:
@@ -203,7 +248,9 @@ def main() -> None:
         config=(tyro.conf.OmitSubcommandPrefixes,),
     )
     try:
-        code = {Train: train, Sample: sample, Study: study, Audit: audit}[type(options)](options)
+        code = _RUN[type(options)](options)
+    except KeyboardInterrupt:
+        code = _interrupted()
     except OnelipError as error:
         code = _fail(str(error))
     except OSError as error:
