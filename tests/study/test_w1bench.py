@@ -235,6 +235,21 @@ def test_the_command_writes_the_contract_resumes_and_fills_gaps(options, capsys)
     assert "1 runs, 0 of them new" in capsys.readouterr().out
 
 
+def test_an_interrupt_keeps_what_is_finished(options, monkeypatch, capsys):
+    calls = []
+
+    def interrupted(cell, *rest):
+        calls.append(cell.seed)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return measure(cell, *rest)
+
+    monkeypatch.setattr("onelip.study.w1bench.run.measure", interrupted)
+    assert run(dataclasses.replace(options, seeds="0-2")) == 130
+    assert "the same command trains what is missing" in capsys.readouterr().out
+    assert [record["config"]["seed"] for record in read_records(options.json)] == [0]
+
+
 def test_another_setting_is_another_run(options):
     run(options)
     records = read_records(options.json)

@@ -23,6 +23,7 @@ from onelip.linear.norm import operator_norm
 from onelip.study.w1bench.settings import Cell
 from onelip.study.w1bench.stiefel import CONVERGED, newton_schulz
 
+POWER_ITERATIONS = 5  # a step, as published for spectral normalisation
 _PROOF = 1e-5  # relative width of the interval: how much of the budget a proof may cost a layer
 
 
@@ -74,7 +75,10 @@ def build(cell: Cell) -> nn.Sequential:
     if cell.recipe.method == "stiefel":
         return nn.Sequential(*_isometric(hidden), Distance(sizes[-1]))
     critic = nn.Sequential(*hidden, nn.Linear(sizes[-1], 1), nn.Flatten(0))
-    return critic if cell.recipe.kind is None else constrain(critic, cell.recipe.kind)
+    if cell.recipe.kind is None:
+        return critic
+    iterations = POWER_ITERATIONS if cell.recipe.kind == "spectral-reshaped" else None
+    return constrain(critic, cell.recipe.kind, iterations=iterations)
 
 
 def matrices(critic: nn.Module) -> list[Tensor]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from onelip.study.w1bench.settings import Cell
     from onelip.transport import FunnelPair
 
+EXIT_INTERRUPTED = 130  # what a shell reports for a process that Ctrl-C ended
+
 
 @dataclass(frozen=True)
 class W1Bench:
@@ -60,11 +62,15 @@ def run(options: W1Bench) -> int:
     console = Console()
     if not console.is_terminal:
         console.width = WIDTH  # a pipe has none of its own, and 80 would break every row
-    with progress_for({cell.name: cell.steps for cell in missing}, console) as progress:
-        for cell in missing:
-            record = measure(cell, _pair(cell, options.pair), options.w1_samples, progress)
-            add_record(options.json, record)
-            progress.finish(cell.name, f"cos {record['cos']:.3f}, L² {record['l2']:.3f}")
+    try:
+        with progress_for({cell.name: cell.steps for cell in missing}, console) as progress:
+            for cell in missing:
+                record = measure(cell, _pair(cell, options.pair), options.w1_samples, progress)
+                add_record(options.json, record)
+                progress.finish(cell.name, f"cos {record['cos']:.3f}, L² {record['l2']:.3f}")
+    except KeyboardInterrupt:
+        console.print("stopped: the same command trains what is missing")
+        return EXIT_INTERRUPTED
     records = read_records(options.json)
     shown = [record for cell in cells if (record := find(records, cell)) is not None]
     console.print(table(shown))
