@@ -32,6 +32,7 @@ class Recipe:
     kind: Kind | None = None
 
 
+_BEST_SAMPLES = 6_400_000  # of each law: a quarter of what the sorting network is published with
 _SPECTRAL_STEPS, _SORTING_STEPS, _PENALTY_STEPS, _CLIP_STEPS = 10_000, 25_000, 60_000, 5_000
 
 RECIPES: dict[str, Recipe] = {
@@ -48,7 +49,7 @@ RECIPES: dict[str, Recipe] = {
     "orthogonal-maxmin": Recipe("constrained", "maxmin", _SORTING_STEPS, "orthogonal"),
     "orthogonal-fullsort": Recipe("constrained", "fullsort", _SORTING_STEPS, "orthogonal"),
     "sorting-network": Recipe("constrained", "fullsort", _SORTING_STEPS, "orthogonal"),
-    "best": Recipe("stiefel", "fold", 10_000),
+    "best": Recipe("stiefel", "fold", _SORTING_STEPS),
 }
 
 PRESETS: dict[str, tuple[str, ...]] = {
@@ -120,9 +121,10 @@ def _best(dim: int, funnels: int) -> dict[str, Any]:
     """The one recipe of "best": sizes are functions of D and N, nothing is tuned a cell at a time."""
     few = dim >= 4 * funnels  # so few centres that the first layer can tell them apart
     width = max(2 * dim, 64 if few or dim < 8 else 128)
+    batch = 256 if dim < 8 else 512
     return {
-        "steps": 3_000 if few else 10_000,
-        "batch": 256 if dim < 8 else 512,
+        "steps": _BEST_SAMPLES // batch,
+        "batch": batch,
         "width": width,
         "depth": 2 if few or dim > 32 else 6,
         # Adam moves every entry by about lr, and a matrix by up to √(rows · columns) times as much.
