@@ -12,7 +12,22 @@ README = ROOT / "README.md"
 TABLE = re.compile(r"(<!-- table: quick -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
+SOUNDNESS = re.compile(r"(<!-- soundness -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def with_soundness(text: str) -> str:
+    layers = json.loads((ROOT / "results" / "soundness.json").read_text())["layers"]
+    line = (
+        f"- Held against the dense matrix's SVD on {layers['count']:,} random layers of every type, stride, padding "
+        f"and dtype ({layers['cases_per_method']['zero map']:,} of them zero maps): {layers['violations']} violations "
+        f"of lower ≤ ‖A‖₂ ≤ upper (seed {layers['seed']}, commit {layers['commit'][:7]}; "
+        "`python benchmarks/soundness_layers.py` repeats it).\n"
+    )
+    return SOUNDNESS.sub(lambda match: match[1] + line + match[2], text)
+
+
 def with_current_table(text: str) -> str:
+    text = with_soundness(text)
     summary = json.loads((ROOT / "results" / "quick" / "summary.json").read_text())
     (start,) = {json.dumps(run["starts"][0]) for run in summary["runs"].values()}
     where = json.loads(start)["machine"]
@@ -23,7 +38,7 @@ def with_current_table(text: str) -> str:
     return TABLE.sub(lambda match: f"{match[1]}{markdown(summary['runs'])}\n\n{caption}\n{match[2]}", text)
 
 
-def test_the_table_is_that_of_the_committed_results():
+def test_the_numbers_are_those_of_the_committed_results():
     assert README.read_text() == with_current_table(README.read_text())
 
 
