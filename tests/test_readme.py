@@ -17,10 +17,11 @@ SOUNDNESS = re.compile(r"(<!-- soundness -->\n).*?(<!-- end -->)", re.DOTALL)
 
 def with_soundness(text: str) -> str:
     layers = json.loads((ROOT / "results" / "soundness.json").read_text())["layers"]
+    zeros = layers["cases_per_method"]["zero map"]
     line = (
-        f"- Held against the dense matrix's SVD on {layers['count']:,} random layers of every type, stride, padding "
-        f"and dtype ({layers['cases_per_method']['zero map']:,} of them zero maps): {layers['violations']} violations "
-        f"of lower ≤ ‖A‖₂ ≤ upper (seed {layers['seed']}, commit {layers['commit'][:7]}; "
+        f"- Held against the dense matrix's SVD on {layers['count']:,} random layers of every type, stride, "
+        f"padding and dtype ({zeros:,} of them zero maps): {layers['violations']} violations of "
+        f"lower ≤ ‖A‖₂ ≤ upper (seed {layers['seed']}, commit {layers['commit'][:7]}; "
         "`python benchmarks/soundness_layers.py` repeats it).\n"
     )
     return SOUNDNESS.sub(lambda match: match[1] + line + match[2], text)
