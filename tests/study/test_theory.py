@@ -23,7 +23,7 @@ from onelip.study.theory.run import EXPERIMENTS, Outcome, _ended, experiments, r
 FIT = Fit(steps=60, batch=32, lr=5e-3)
 SMALL = {
     "disjoint": disjoint.DisjointConfig(
-        distances=(0.5, 1.0),
+        distances=(1.0,),
         points=64,
         images=32,
         generator_width=2,
@@ -31,7 +31,14 @@ SMALL = {
         fit=dataclasses.replace(FIT, steps=150, decay=False),
         seeds=(0,),
     ),
-    "duality": duality.DualityConfig(samples=48, drawn_points=12, hidden=(16, 16), fit=FIT, seeds=(0,)),
+    "duality": duality.DualityConfig(
+        recipes=("spectral + ReLU", "orthogonal + MaxMin"),
+        samples=48,
+        drawn_points=12,
+        hidden=(16, 16),
+        fit=FIT,
+        seeds=(0,),
+    ),
     "product": product.ProductConfig(
         depths=(1, 3),
         families=("ReLU, random", "tanh, trained", "orthogonal + MaxMin, trained"),

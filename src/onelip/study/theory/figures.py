@@ -185,11 +185,11 @@ def product(result: Result) -> Figure:
     families = list(dict.fromkeys(row["family"] for row in result["summary"]))
     columns = min(4, len(families))
     rows = math.ceil(len(families) / columns)
-    figure = Figure(figsize=(2.55 * columns, 2.7 * rows + 0.3), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    figure = Figure(figsize=(2.8 * columns, 2.7 * rows + 0.3), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=True).flatten()
     for ax, family in zip(axes, families, strict=False):
         _depth_panel(ax, [row for row in result["summary"] if row["family"] == family])
-        ax.set_title(family)
+        ax.set_title(family, fontsize=9)
     for ax in axes[len(families) :]:
         ax.set_axis_off()
     for ax in axes[::columns]:
@@ -223,6 +223,9 @@ def _depth_panel(ax: Axes, rows: list[Result]) -> None:
     ax.set_xscale("log", base=2)
     ax.set_xticks(depth, [str(d) for d in depth])
     ax.set_yscale("log")
+    ratio = rows[-1]["product_over_witness"]["mean"]
+    text = f"{depth[-1]} layers: product\n= {ratio:,.{0 if ratio > 10 else 2}f} × witnessed"
+    ax.text(0.04, 0.95, text, transform=ax.transAxes, va="top", fontsize=8)
 
 
 def power(result: Result) -> Figure:

@@ -3,7 +3,7 @@
 The relative error of σ after k iterations, from random starts on spectra of different gaps, and from a warm
 start while the weight moves as under Adam. A random start is gap-free: whatever the spectrum, the expected
 error of λ = σ² falls at least like log(n)/k (Kuczyński & Woźniakowski, "Estimating the largest eigenvalue by
-the power and Lanczos algorithms with a random start", SIAM J. Matrix Anal. Appl. 13, 1992, theorem 3.1). A
+the power and Lanczos algorithms with a random start", SIAM J. Matrix Anal. Appl. 13, 1992). A
 warm start has no such bound: a direction that it does not hold can grow unseen.
 """
 

@@ -117,6 +117,7 @@ def _summary(networks: list[dict[str, Any]], config: ProductConfig) -> list[dict
                     "depth": depth,
                     **{key: spread([n[key] for n in group]) for key in ("witness", "certificate", "product")},
                     "product_over_certificate": spread([n["product"] / n["certificate"] for n in group]),
+                    "product_over_witness": spread([n["product"] / n["witness"] for n in group]),
                     "certificate_over_witness": spread([n["certificate"] / n["witness"] for n in group]),
                 }
             )
