@@ -66,3 +66,9 @@ def test_activations_that_jump_or_grow_have_no_bound(module, expected):
     certificate = certify(module, (3,), starts=0)
     assert certificate.upper == float("inf")
     assert expected in certificate.why
+
+
+def test_the_derivative_that_torch_evaluates_for_hardsigmoid_is_covered_too():
+    x = torch.tensor([0.5], dtype=torch.float64, requires_grad=True)
+    (derivative,) = torch.autograd.grad(F.hardsigmoid(x), x)
+    assert 1 / 6 < derivative.item() <= slopes.HARD_SIGMOID.high < 1 / 6 * (1 + 1e-7)
