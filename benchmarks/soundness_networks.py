@@ -51,7 +51,7 @@ def largest_stretch(case: Case, certificate: Certificate, points: int = 2) -> fl
 def jacobian_norm(network: nn.Module, x: Tensor) -> float:
     """‖J(x)‖₂, or NaN where an in-place edit keeps torch from differentiating: then pairs are the judge."""
     try:
-        J = torch.autograd.functional.jacobian(lambda z: network(1 * z.unsqueeze(0)).flatten(), x)
+        J = torch.autograd.functional.jacobian(lambda z: network(torch.stack([z, z]))[0].flatten(), x)
     except RuntimeError as error:
         if "modified by an inplace operation" not in str(error):
             raise
