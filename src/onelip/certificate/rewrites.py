@@ -84,6 +84,7 @@ def _sort_pairs(graph: fx.Graph) -> None:
             continue
         replacement = _of_two_tensors(graph, node, sorted_pairs) or _along_an_axis(graph, node, sorted_pairs)
         if replacement is not None:
+            replacement.meta["val"] = node.meta.get("val")  # a later rewrite asks for its shape
             node.replace_all_uses_with(replacement)
             graph.erase_node(node)
     graph.eliminate_dead_code()
