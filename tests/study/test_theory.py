@@ -20,7 +20,7 @@ from onelip.study.theory.critics import Fit, build, certificate, frozen
 from onelip.study.theory.figures import write_figure
 from onelip.study.theory.run import EXPERIMENTS, Outcome, _ended, experiments, read_results, run_theory
 
-FIT = Fit(steps=60, batch=32, lr=5e-3)
+FIT = Fit(steps=25, batch=32, lr=5e-3)
 SMALL = {
     "disjoint": disjoint.DisjointConfig(
         distances=(1.0,),
@@ -28,7 +28,7 @@ SMALL = {
         images=32,
         generator_width=2,
         hidden=(16, 16),
-        fit=dataclasses.replace(FIT, steps=150, decay=False),
+        fit=dataclasses.replace(FIT, steps=120, decay=False),
         seeds=(0,),
     ),
     "duality": duality.DualityConfig(
@@ -40,8 +40,8 @@ SMALL = {
         seeds=(0,),
     ),
     "product": product.ProductConfig(
-        depths=(1, 3),
-        families=("ReLU, random", "tanh, trained", "orthogonal + MaxMin, trained"),
+        depths=(1, 2),
+        families=("ReLU, random", "orthogonal + MaxMin, trained"),
         side=4,
         images=64,
         fit=FIT,
