@@ -41,7 +41,7 @@ class DigitClassifier(nn.Module):
         self.head = nn.Linear(FEATURES, DIGITS)
 
     def features(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch 64"]:
-        """What the last layer sees of images in [−1, 1]."""
+        """What the last layer sees of images in [−1, 1]; of mean square one over the training digits."""
         return self.body(images)
 
     def forward(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch 10"]:
@@ -54,11 +54,11 @@ def _convolution(into: int, out: int, kernel: int, stride: int) -> tuple[nn.Modu
 
 
 @functools.cache
-def digit_classifier() -> DigitClassifier:
-    """The classifier with its committed weights, in eval mode, on the CPU; one for the whole process."""
+def digit_classifier(device: str = "cpu") -> DigitClassifier:
+    """The classifier with its committed weights, frozen, in eval mode; one a device for the whole process."""
     classifier = DigitClassifier()
     classifier.load_state_dict(load_file(WEIGHTS))
-    return classifier.requires_grad_(False).eval()
+    return classifier.requires_grad_(False).eval().to(device)
 
 
 def classifier_card() -> dict[str, str]:

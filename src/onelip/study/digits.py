@@ -69,7 +69,18 @@ def train_classifier(data: ImageSet, epochs: int, seed: int) -> DigitClassifier:
             loss.backward()
             optimizer.step()
             schedule.step()
-    return classifier.eval()
+    normalize(classifier.eval(), data)
+    return classifier
+
+
+@torch.no_grad()
+def normalize(classifier: DigitClassifier, data: ImageSet) -> None:
+    """Scale the features to a mean square of one, in place; ReLU is homogeneous, so no logit changes."""
+    features = torch.cat([classifier.features(data.images(i)) for i in torch.arange(TRAINED_ON).split(1000)])
+    scale = features.square().mean().sqrt()
+    for parameter in classifier.body[-2].parameters():
+        parameter /= scale
+    classifier.head.weight *= scale
 
 
 def shifted(images: Float[Tensor, "batch 1 h w"], random: torch.Generator) -> Float[Tensor, "batch 1 h w"]:
