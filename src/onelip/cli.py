@@ -95,6 +95,26 @@ class Theory:
 
 
 @dataclass(frozen=True)
+class Evaluate:
+    """Measure a finished run's generator: image metrics or mode coverage, beside what real samples reach."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder, as `onelip train` and `onelip study` write it."""
+    samples: int | None = None
+    """How many samples (default: 10,000 images, 26,000 stacked digits, 2,500 points in the plane)."""
+    features: str | None = None
+    """In place of the digit classifier: package.module:name of what maps images [B, C, H, W] to [B, d]."""
+    device: str = "auto"
+    """cpu, cuda, or auto: a GPU where there is one."""
+    seed: int = 0
+    """Seed of the noise."""
+    data_dir: str | None = None
+    """Folder of the data in place of the run's."""
+    json: Path | None = None
+    """File for the numbers (default: evaluation.json in the run folder)."""
+
+
+@dataclass(frozen=True)
 class Audit:
     """Certify the Lipschitz constant of a network, layer by layer; exit code 1 where it is too large."""
 
@@ -118,6 +138,7 @@ Command = (
     | Annotated[Study, tyro.conf.subcommand("study")]
     | Annotated[Theory, tyro.conf.subcommand("theory")]
     | Annotated[W1Bench, tyro.conf.subcommand("w1bench")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Audit, tyro.conf.subcommand("audit")]
 )
 
@@ -186,6 +207,21 @@ def theory(options: Theory) -> int:
     return 2 if failed else _say(f"{len(outcomes)} experiments in {options.out}")
 
 
+def evaluate(options: Evaluate) -> int:
+    from rich.console import Console
+
+    from onelip.files import write_json
+    from onelip.gan.run import RunFolder
+    from onelip.study.evaluate import evaluate_run, table
+
+    settings = {f.name: getattr(options, f.name) for f in dataclasses.fields(Evaluate)}
+    out = settings.pop("json") or options.run / "evaluation.json"
+    result = evaluate_run(RunFolder(settings.pop("run")), **settings)
+    write_json(out, result)
+    Console().print(table(result))
+    return _say(f"written to {out}")
+
+
 def audit(options: Audit) -> int:
     from onelip.certificate.audit import run_audit
 
@@ -234,6 +270,7 @@ _RUN: dict[type, Callable[..., int]] = {
     Study: study,
     Theory: theory,
     W1Bench: w1bench,
+    Evaluate: evaluate,
     Audit: audit,
 }
 

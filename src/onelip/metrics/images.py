@@ -1,0 +1,117 @@
+"""All metrics of a set of images against a reference set, cheap enough to repeat while a generator trains.
+
+extractor = digit_extractor()
+reference = portray(real_images, extractor)                 # once
+evaluate_images(generated_images, reference, extractor)     # at every checkpoint
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from onelip.errors import ArgumentError
+from onelip.metrics.classifier import FEATURES, digit_classifier
+from onelip.metrics.features import FeatureSet
+from onelip.metrics.frechet import frechet_distance
+from onelip.metrics.kernel import kernel_distance
+from onelip.metrics.labels import classifier_score, histogram_distance
+from onelip.metrics.neighbours import neighbourhoods
+
+CHUNK = 500  # images in flight
+
+
+@dataclass(frozen=True, eq=False)
+class Extractor:
+    """A network that sees images. features: [B, C, H, W] in [−1, 1] to [B, d]. logits: these to classes."""
+
+    name: str
+    features: Callable[..., Any]
+    logits: Callable[..., Tensor] | None = None
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, eq=False)
+class Portrait:
+    """A set of images as an extractor sees it."""
+
+    features: FeatureSet
+    logits: Float[Tensor, "n classes"] | None
+
+
+def digit_extractor(device: str = "cpu") -> Extractor:
+    """The committed digit classifier: 64 features, 10 classes."""
+    classifier = digit_classifier(device)
+    return Extractor(f"digit classifier, {FEATURES} features", classifier.features, classifier.head, device)
+
+
+def portray(images: Iterable[Tensor], extractor: Extractor) -> Portrait:
+    """Images, one tensor or batches of them, as the extractor sees them.
+
+    Raises ArgumentError where the extractor fails, or returns anything but one finite row an image.
+    """
+    batches = images.split(CHUNK) if isinstance(images, Tensor) else images
+    with torch.no_grad():
+        features = torch.cat([_features(batch.to(extractor.device), extractor) for batch in batches])
+        logits = None if extractor.logits is None else extractor.logits(features).cpu()
+    return Portrait(FeatureSet(features), logits)
+
+
+def evaluate_images(
+    images: Float[Tensor, "n c h w"], reference: Portrait, extractor: Extractor
+) -> dict[str, float]:
+    """Every metric of the images against the reference set, as a flat table of numbers.
+
+    images: in [−1, 1]. The label metrics are there where the extractor has classes.
+
+    >>> random = torch.Generator().manual_seed(0)
+    >>> images = torch.rand(100, 1, 28, 28, generator=random) * 2 - 1
+    >>> extractor = digit_extractor()
+    >>> result = evaluate_images(images, portray(images, extractor), extractor)
+    >>> result["precision"], result["coverage"], result["histogram_distance"]
+    (1.0, 1.0, 0.0)
+    """
+    return compare(portray(images, extractor), reference)
+
+
+def compare(generated: Portrait, reference: Portrait) -> dict[str, float]:
+    """Every metric of one portrait against another."""
+    x, y = generated.features, reference.features
+    kernel = kernel_distance(x, y)
+    result = {
+        "frechet_distance": frechet_distance(x, y),
+        "kernel_distance": kernel.value,
+        "kernel_distance_standard_error": kernel.standard_error,
+        **neighbourhoods(y, x)._asdict(),
+    }
+    if generated.logits is not None and reference.logits is not None:
+        score = classifier_score(generated.logits)
+        result["classifier_score"] = score.value
+        result["classifier_score_standard_error"] = score.standard_error
+        result["histogram_distance"] = histogram_distance(generated.logits, reference.logits)
+    return result
+
+
+def _features(batch: Float[Tensor, "b c h w"], extractor: Extractor) -> Float[Tensor, "b d"]:
+    try:
+        features = extractor.features(batch)
+    except Exception as error:  # whatever the user's code raises
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise _bad(extractor, f"on images {list(batch.shape)}: {reason}") from error
+    if not isinstance(features, Tensor):
+        raise _bad(extractor, type(features).__name__)
+    if features.dim() != 2 or len(features) != len(batch):
+        raise _bad(extractor, f"{list(features.shape)} for images {list(batch.shape)}")
+    return features
+
+
+def _bad(extractor: Extractor, received: str) -> ArgumentError:
+    requirement = "a function of images [B, C, H, W] to a tensor [B, d]"
+    return ArgumentError(
+        "features", requirement, received, f"see to {extractor.name}: pool and flatten what it returns"
+    )

@@ -1,0 +1,156 @@
+"""`onelip evaluate`: how close a finished run's generator comes to the data, beside what real data reach."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich import box
+from rich.table import Table
+from safetensors.torch import load_file
+from torch import nn
+
+from onelip.errors import ArgumentError, CheckpointError
+from onelip.gan.networks import build_generator
+from onelip.gan.run import RunFolder
+from onelip.gan.sampling import generate
+from onelip.metrics.images import Extractor
+from onelip.provenance import provenance
+from onelip.study.yardstick import Yardstick, yardstick
+
+# What a reader sees of each metric, and which way is better.
+ROWS = {
+    "frechet_distance": "Fréchet distance ↓",
+    "kernel_distance": "kernel distance ↓",
+    "precision": "precision ↑",
+    "recall": "recall ↑",
+    "density": "density ↑",
+    "coverage": "coverage ↑",
+    "classifier_score": "classifier score ↑",
+    "histogram_distance": "class histogram distance ↓",
+    "modes": "modes ↑",
+    "share": "share within 3σ ↑",
+    "kl": "KL(modes ‖ uniform) ↓",
+}
+
+
+def evaluate_run(
+    run: RunFolder,
+    samples: int | None = None,
+    features: str | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    data_dir: str | None = None,
+) -> dict[str, Any]:
+    """Every metric that fits the run's data set, of its generator and of real samples, as plain data.
+
+    features: "package.module:name" of an extractor in place of the digit classifier. Raises CheckpointError
+    for a run that is not finished, ArgumentError for samples or an extractor that cannot be used.
+    """
+    config = run.config()
+    if samples is not None and samples < 1:
+        raise ArgumentError("samples", "positive", samples, "leave it out")
+    generator = finished_generator(run)
+    place = _device(device)
+    extractor = None if features is None else import_extractor(features, place)
+    stick = yardstick(config.data, data_dir or config.data_dir, extractor, place)
+    count = _count(stick, samples)
+    began = time.perf_counter()
+    drawn = generate(generator.to(place), config.latent, count, seed)
+    generated = time.perf_counter()
+    result = {"generated": stick.measure(drawn), "real": stick.bias(count)}
+    seconds = {"generate": generated - began, "measure": time.perf_counter() - generated}
+    facts = {"data": config.data, "step": config.steps, "samples": count, "seed": seed, **stick.facts}
+    return facts | result | {"seconds": seconds, "provenance": provenance()}
+
+
+def finished_generator(run: RunFolder) -> nn.Module:
+    """The generator with its final weights. Raises CheckpointError where the run has not finished."""
+    config, result = run.config(), run.result()
+    if result is None:
+        step = run.last_step()
+        raise CheckpointError(
+            f"{run.path} is not finished (step {step} of {config.steps}): let it finish first"
+        )
+    if result.status != "finished":
+        raise CheckpointError(f"{run.path} {result.status} at step {result.step}: it has no final generator")
+    generator = build_generator(config.latent, config.width, run.sample_shape())
+    generator.load_state_dict(load_file(run.weights_path("generator")))
+    return generator
+
+
+def import_extractor(name: str, device: str) -> Extractor:
+    """What "package.module:name" names, found from the current folder too: a function or a module."""
+    module, _, attribute = name.partition(":")
+    if not module or not attribute:
+        remedy = "name the function after a colon"
+        raise ArgumentError("features", "package.module:name", repr(name), remedy)
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        found: Any = getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # whatever the user's module raises
+        received = f"{name}: {type(error).__name__}: {error}"
+        remedy = "check the name, and run from the folder that holds the module"
+        raise ArgumentError("features", "importable", received, remedy) from error
+    if not callable(found):
+        remedy = "name a function or a torch module"
+        raise ArgumentError("features", "callable", type(found).__name__, remedy)
+    if isinstance(found, nn.Module):
+        found = found.eval().to(device)
+    return Extractor(name, found, device=device)
+
+
+def table(result: dict[str, Any]) -> Table:
+    """The generator's numbers beside those of as many real samples."""
+    samples = f"{result['samples']:,}"
+    page = Table("", f"generated, {samples}", f"real, {samples}", box=box.SIMPLE, pad_edge=False)
+    for name, label in ROWS.items():
+        if name in result["generated"]:
+            page.add_row(label, *(_cell(result[side], name) for side in ("generated", "real")))
+    page.caption, page.caption_justify = caption(result), "left"
+    return page
+
+
+def caption(result: dict[str, Any]) -> str:
+    """What the numbers stand on, in words."""
+    generated = result["generated"]
+    if "protocol" in generated:
+        return f"Protocol: {generated['protocol']}. Real: {result['real_set']}."
+    text = (
+        f"Real: {result['real_set']}. One, of {result['reference_samples']:,} images, is the reference of "
+        f"both columns, the other gives the bias. Features: {result['features']}."
+    )
+    if result["samples"] <= result["dimensions"]:
+        text += (
+            f" No more samples than the {result['dimensions']} features: the Fréchet distance is mostly bias."
+        )
+    return text
+
+
+def _cell(metrics: dict[str, Any], name: str) -> str:
+    if name == "modes":
+        return f"{metrics['modes']} of {metrics['of']}"
+    error = metrics.get(f"{name}_standard_error")
+    return f"{metrics[name]:.4g}" + ("" if error is None else f" ± {error:.2g}")
+
+
+def _count(stick: Yardstick, samples: int | None) -> int:
+    if samples is None:
+        return stick.samples
+    if stick.most is not None and samples > stick.most:
+        requirement = f"at most {stick.most}, as many as there are real ones to state the bias"
+        raise ArgumentError("samples", requirement, samples, f"pass --samples {stick.most}")
+    return samples
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name != "cpu" and not (name.startswith("cuda") and torch.cuda.is_available()):
+        raise ArgumentError("device", "auto, cpu, or cuda where there is a GPU", name, "leave it at auto")
+    return name
