@@ -120,7 +120,7 @@ def test_images_of_ones_own_are_trained_on_and_sampled(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "command", [(), ("train",), ("sample",), ("study",), ("theory",), ("w1bench",), ("audit",)]
+    "command", [(), ("train",), ("sample",), ("study",), ("theory",), ("w1bench",), ("evaluate",), ("audit",)]
 )
 def test_help_says_what_each_command_does(command, tmp_path):
     process = run(*command, "--help", cwd=tmp_path)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from onelip.data import load
+from onelip.errors import ArgumentError
 from onelip.metrics import (
     classifier_score,
     digit_classifier,
@@ -112,3 +113,11 @@ def test_stacked_digits_are_read_channel_by_channel():
     indices = data.draw(torch.Generator().manual_seed(0), 300)
     found = stacked_modes(data.images(indices), digit_classifier())
     assert (found == data.modes(indices)).double().mean() > 0.95
+
+
+def test_samples_that_are_not_finite_are_no_mode():
+    data = load("ring")
+    with pytest.raises(ArgumentError, match="points must be finite, got NaN or infinity in 1 of 2 samples"):
+        planar_coverage(torch.tensor([[0.0, 1.0], [math.nan, 0.0]]), data.centres, data.sigma)
+    with pytest.raises(ArgumentError, match="images must be finite, got NaN or infinity in 2 of 2"):
+        stacked_modes(torch.full((2, 3, 28, 28), math.inf), digit_classifier())

@@ -38,10 +38,7 @@ class FeatureSet:
             raise ArgumentError(
                 "features", "[n, d], one row a sample, of two samples at least", list(shape), "flatten them"
             )
-        broken = int((~torch.isfinite(self.values).all(1)).sum())
-        if broken:
-            received = f"NaN or infinity in {broken} of {shape[0]} samples"
-            raise ArgumentError("features", "finite", received, "check the samples and the extractor")
+        require_finite("features", self.values)
         object.__setattr__(self, "values", self.values.detach().to("cpu", torch.float64))
 
     def __len__(self) -> int:
@@ -53,6 +50,14 @@ class FeatureSet:
         if key not in self._kept:
             self._kept[key] = function(self.values, *arguments)
         return self._kept[key]
+
+
+def require_finite(name: str, samples: Shaped[Tensor, "n ..."]) -> None:
+    """Raises ArgumentError where a sample holds NaN or infinity."""
+    broken = int((~torch.isfinite(samples)).flatten(1).any(1).sum())
+    if broken:
+        received = f"NaN or infinity in {broken} of {len(samples)} samples"
+        raise ArgumentError(name, "finite", received, "check the samples and what they come from")
 
 
 def require_one_space(x: FeatureSet, y: FeatureSet) -> int:

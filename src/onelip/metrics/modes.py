@@ -14,6 +14,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from onelip.metrics.classifier import DIGITS, DigitClassifier
+from onelip.metrics.features import require_finite
 from onelip.transport.divergence import histogram_divergences
 
 PLANAR_SAMPLES = 2_500
@@ -49,9 +50,12 @@ def planar_coverage(
 ) -> PlanarCoverage:
     """A point is of high quality within 3σ of its nearest centre; a mode is captured by one such point.
 
+    Raises ArgumentError for NaN or infinity.
+
     >>> planar_coverage(torch.tensor([[0.0, 0.2], [5.0, 0.0]]), torch.tensor([[0.0, 0.0], [9.0, 0.0]]), 0.1)
     PlanarCoverage(protocol='VEEGAN, PacGAN (2,500 samples; here 2)', samples=2, modes=1, of=2, share=0.5)
     """
+    require_finite("points", points)
     nearest = torch.cdist(points.double(), centres.double()).min(1)
     near = nearest.values < _REACH * sigma
     return PlanarCoverage(
@@ -85,7 +89,11 @@ def stacked_coverage(modes: Int64[Tensor, "n"]) -> StackedCoverage:
 
 
 def stacked_modes(images: Float[Tensor, "n 3 28 28"], classifier: DigitClassifier) -> Int64[Tensor, "n"]:
-    """100a + 10b + c of the digits a, b, c that the classifier sees in the three channels, on the CPU."""
+    """100a + 10b + c of the digits a, b, c that the classifier sees in the three channels, on the CPU.
+
+    Raises ArgumentError for NaN or infinity.
+    """
+    require_finite("images", images)
     device = next(classifier.parameters()).device
     powers = DIGITS ** torch.arange(2, -1, -1)
     with torch.no_grad():
