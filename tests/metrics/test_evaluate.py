@@ -57,6 +57,7 @@ def extractors(tmp_path, monkeypatch):
         "def pair(images): return images, images\n"
         "def nan(images): return images.flatten(1) / 0 * 0\n"
         "def broken(images): return torch.nn.Linear(3, 2)(images)\n"
+        "def huge(images): return 1e21 * images.flatten(1).double()\n"
         "number = 3\n"
     )
 
@@ -111,7 +112,8 @@ def test_pictures_of_ones_own_are_seen_by_ones_own_extractor(name, dimensions, p
         ({"features": "extractors:maps"}, r"\[B, d\], got \[20, 1, 8, 8\] for images"),
         ({"features": "extractors:total"}, r"got \[\] for images"),
         ({"features": "extractors:pair"}, "got tuple"),
-        ({"features": "extractors:nan"}, "finite, got NaN or infinity in 20 of 20 samples"),
+        ({"features": "extractors:nan"}, "finite and .* got 20 of 20 samples"),
+        ({"features": "extractors:huge"}, "at most 1e[+]20 in size, got 20 of 20"),
         ({"features": "extractors:broken"}, "RuntimeError"),
         ({"features": "extractors:number"}, "callable, got int"),
         ({"features": "extractors:nothing"}, "AttributeError"),
@@ -147,6 +149,16 @@ def test_a_run_that_is_not_finished_is_refused(tmp_path):
     write_json(tmp_path / "stopped" / "result.json", dataclasses.asdict(RunResult("diverged", 5, "NaN")))
     with pytest.raises(CheckpointError, match="diverged at step 5"):
         evaluate_run(RunFolder(tmp_path / "stopped"))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"nonsense" * 9], ids=["missing", "empty", "damaged"])
+def test_weights_that_cannot_be_read_are_named(content, tmp_path):
+    run = trained(tmp_path / "run", data="ring")
+    run.weights_path("generator").unlink()
+    if content is not None:
+        run.weights_path("generator").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"generator\.safetensors is missing or damaged"):
+        evaluate_run(run)
 
 
 def test_the_generator_is_the_run_s(pictures):

@@ -188,7 +188,10 @@ def test_a_kept_reference_gives_the_numbers_of_a_fresh_one(metric):
         (torch.zeros(3), r"must be \[n, d\]"),
         (torch.zeros(1, 3), "two samples at least"),
         (torch.zeros(3, 0), r"must be \[n, d\]"),
-        (torch.tensor([[0.0], [math.nan], [math.inf]]), "finite, got NaN or infinity in 2 of 3 samples"),
+        (
+            torch.tensor([[0.0], [math.nan], [math.inf]]),
+            "finite and at most 1e[+]20 in size, got 2 of 3 samples",
+        ),
     ],
 )
 def test_features_that_cannot_be_used_are_refused(values, message):
@@ -200,6 +203,12 @@ def test_features_that_cannot_be_used_are_refused(values, message):
 def test_features_of_two_spaces_are_refused(metric):
     with pytest.raises(ArgumentError, match="use one extractor for both"):
         metric(FeatureSet(normal(9, 2, 0)), FeatureSet(normal(9, 3, 0)))
+
+
+def test_numbers_of_the_largest_size_overflow_nothing():
+    x, y = (FeatureSet(normal(20, 3, seed).sign() * features.LARGEST) for seed in (0, 1))
+    numbers = [frechet_distance(x, y), *kernel_distance(x, y), *neighbourhoods(x, y, k=2)]
+    assert all(map(math.isfinite, numbers))
 
 
 def test_too_few_samples_are_refused():

@@ -117,7 +117,7 @@ def test_stacked_digits_are_read_channel_by_channel():
 
 def test_samples_that_are_not_finite_are_no_mode():
     data = load("ring")
-    with pytest.raises(ArgumentError, match="points must be finite, got NaN or infinity in 1 of 2 samples"):
+    with pytest.raises(ArgumentError, match=r"points must be finite .* got 1 of 2 samples"):
         planar_coverage(torch.tensor([[0.0, 1.0], [math.nan, 0.0]]), data.centres, data.sigma)
-    with pytest.raises(ArgumentError, match="images must be finite, got NaN or infinity in 2 of 2"):
+    with pytest.raises(ArgumentError, match=r"images must be finite .* got 2 of 2"):
         stacked_modes(torch.full((2, 3, 28, 28), math.inf), digit_classifier())

@@ -14,6 +14,7 @@ from onelip.errors import ArgumentError
 
 T = TypeVar("T")
 
+LARGEST = 1e20  # squares of the cubic kernel are twelfth powers of features, which float64 holds up to here
 BLOCK_NUMBERS = 2**20  # entries of a pairwise matrix in memory at a time: 8 MiB in float64
 
 
@@ -23,7 +24,7 @@ class FeatureSet:
 
     What a metric needs of one set alone (moments, radii, sums of kernels) is computed once and kept, so
     that a reference set costs nothing from the second comparison on.
-    Raises ArgumentError for another shape and for NaN or infinity.
+    Raises ArgumentError for another shape, NaN, infinity, and numbers beyond LARGEST.
 
     >>> FeatureSet(torch.tensor([[0.0, 1.0], [2.0, 3.0]])).values.dtype
     torch.float64
@@ -53,11 +54,12 @@ class FeatureSet:
 
 
 def require_finite(name: str, samples: Shaped[Tensor, "n ..."]) -> None:
-    """Raises ArgumentError where a sample holds NaN or infinity."""
-    broken = int((~torch.isfinite(samples)).flatten(1).any(1).sum())
+    """Raises ArgumentError where a sample holds NaN, infinity, or a number beyond LARGEST."""
+    broken = int((~(samples.abs() <= LARGEST)).flatten(1).any(1).sum())  # NaN compares false
     if broken:
-        received = f"NaN or infinity in {broken} of {len(samples)} samples"
-        raise ArgumentError(name, "finite", received, "check the samples and what they come from")
+        received = f"{broken} of {len(samples)} samples with NaN, infinity or more"
+        remedy = "check the samples and what they come from"
+        raise ArgumentError(name, f"finite and at most {LARGEST:g} in size", received, remedy)
 
 
 def require_one_space(x: FeatureSet, y: FeatureSet) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from rich import box
 from rich.table import Table
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -20,7 +21,7 @@ from onelip.gan.run import RunFolder
 from onelip.gan.sampling import generate
 from onelip.metrics.images import Extractor
 from onelip.provenance import provenance
-from onelip.study.yardstick import Yardstick, yardstick
+from onelip.study.yardstick import yardstick
 
 # What a reader sees of each metric, and which way is better.
 ROWS = {
@@ -58,14 +59,13 @@ def evaluate_run(
     place = _device(device)
     extractor = None if features is None else import_extractor(features, place)
     stick = yardstick(config.data, data_dir or config.data_dir, extractor, place)
-    count = _count(stick, samples)
+    count = stick.samples if samples is None else samples
+    bias = stick.bias(count)
     began = time.perf_counter()
     drawn = generate(generator.to(place), config.latent, count, seed)
-    generated = time.perf_counter()
-    result = {"generated": stick.measure(drawn), "real": stick.bias(count)}
-    seconds = {"generate": generated - began, "measure": time.perf_counter() - generated}
+    result = {"generated": stick.measure(drawn), "real": bias, "seconds": time.perf_counter() - began}
     facts = {"data": config.data, "step": config.steps, "samples": count, "seed": seed, **stick.facts}
-    return facts | result | {"seconds": seconds, "provenance": provenance()}
+    return facts | result | {"provenance": provenance()}
 
 
 def finished_generator(run: RunFolder) -> nn.Module:
@@ -79,7 +79,12 @@ def finished_generator(run: RunFolder) -> nn.Module:
     if result.status != "finished":
         raise CheckpointError(f"{run.path} {result.status} at step {result.step}: it has no final generator")
     generator = build_generator(config.latent, config.width, run.sample_shape())
-    generator.load_state_dict(load_file(run.weights_path("generator")))
+    weights = run.weights_path("generator")
+    try:
+        generator.load_state_dict(load_file(weights))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{weights} is missing or damaged ({reason}): train the run again") from error
     return generator
 
 
@@ -94,7 +99,7 @@ def import_extractor(name: str, device: str) -> Extractor:
     try:
         found: Any = getattr(importlib.import_module(module), attribute)
     except Exception as error:  # whatever the user's module raises
-        received = f"{name}: {type(error).__name__}: {error}"
+        received = f"{name}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
         remedy = "check the name, and run from the folder that holds the module"
         raise ArgumentError("features", "importable", received, remedy) from error
     if not callable(found):
@@ -137,15 +142,6 @@ def _cell(metrics: dict[str, Any], name: str) -> str:
         return f"{metrics['modes']} of {metrics['of']}"
     error = metrics.get(f"{name}_standard_error")
     return f"{metrics[name]:.4g}" + ("" if error is None else f" ± {error:.2g}")
-
-
-def _count(stick: Yardstick, samples: int | None) -> int:
-    if samples is None:
-        return stick.samples
-    if stick.most is not None and samples > stick.most:
-        requirement = f"at most {stick.most}, as many as there are real ones to state the bias"
-        raise ArgumentError("samples", requirement, samples, f"pass --samples {stick.most}")
-    return samples
 
 
 def _device(name: str) -> str:

@@ -51,7 +51,13 @@ class Yardstick:
     _biases: dict[int, dict[str, Any]] = field(default_factory=dict, init=False)
 
     def bias(self, samples: int) -> dict[str, Any]:
-        """The metrics of as many real samples, measured at the first call."""
+        """The metrics of as many real samples, measured at the first call.
+
+        Raises ArgumentError where there are fewer.
+        """
+        if self.most is not None and samples > self.most:
+            requirement = f"at most {self.most}, as many as there are real ones to state the bias"
+            raise ArgumentError("samples", requirement, samples, f"take {self.most}")
         if samples not in self._biases:
             self._biases[samples] = self.measure(self.real(samples))
         return self._biases[samples]
