@@ -18,7 +18,7 @@ from onelip.files import write_json
 from onelip.gan.config import TrainConfig
 from onelip.gan.loop import train
 from onelip.gan.run import RunFolder, RunResult
-from onelip.metrics import digit_extractor
+from onelip.metrics import Extractor, digit_extractor
 from onelip.study.evaluate import evaluate_run, finished_generator, table
 from onelip.study.yardstick import yardstick
 
@@ -131,6 +131,13 @@ def test_what_cannot_be_measured_is_refused_in_one_line(arguments, message, pict
     with pytest.raises(ArgumentError, match=message) as error:
         evaluate_run(pictures, **arguments)
     assert "\n" not in str(error.value)
+
+
+def test_an_extractor_of_ones_own_takes_the_place_of_the_digit_classifier():
+    rows = Extractor("rows", lambda images: images.mean((1, 3)))
+    stick = yardstick("mnist", extractor=rows)
+    assert (stick.facts["features"], stick.facts["dimensions"], stick.most) == ("rows", 28, 10_000)
+    assert stick.bias(50).keys() == {*IMAGE_METRICS, "kernel_distance_standard_error"}
 
 
 def test_an_extractor_where_modes_are_counted_is_refused():
