@@ -22,8 +22,10 @@ from onelip.linear.maps import Dense
 from onelip.linear.norm import operator_norm
 from onelip.study.w1bench.settings import Cell
 from onelip.study.w1bench.stiefel import CONVERGED, newton_schulz
+from onelip.transport.funnel import HALF_WIDTH
 
 POWER_ITERATIONS = 5  # a step, as published for spectral normalisation
+_CENTRING_POINTS = 2048
 _PROOF = 1e-5  # relative width of the interval: how much of the budget a proof may cost a layer
 
 
@@ -69,11 +71,12 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 def build(cell: Cell) -> nn.Sequential:
     """The critic of a cell before training. Draws from torch's global generator."""
     sizes = [cell.dim, *[cell.width] * cell.depth]
-    activation = ACTIVATIONS[cell.recipe.activation]
+    activation = ACTIVATIONS[cell.activation]
     layers = [(nn.Linear(m, n), activation()) for m, n in pairwise(sizes)]
     hidden = nn.Sequential(*(module for pair in layers for module in pair))
     if cell.recipe.method == "stiefel":
-        return nn.Sequential(*_isometric(hidden), Distance(sizes[-1]))
+        isometric = nn.Sequential(*_isometric(hidden), Distance(sizes[-1]))
+        return _centred(isometric, cell.dim) if cell.centred else isometric
     critic = nn.Sequential(*hidden, nn.Linear(sizes[-1], 1), nn.Flatten(0))
     if cell.recipe.kind is None:
         return critic
@@ -113,6 +116,23 @@ def _isometric(hidden: nn.Sequential) -> nn.Sequential:
             nn.init.orthogonal_(layer.weight)
             nn.init.zeros_(layer.bias)
     return hidden
+
+
+@torch.no_grad()
+def _centred(critic: nn.Sequential, dim: int) -> nn.Sequential:
+    """Each bias minus a median over the cube, so that every fold halves the samples; c in their middle.
+
+    The features of a network with many folds at random places or with all of them through the origin take
+    thousands of steps to come apart; here each layer folds all of what the one before it left unfolded.
+    """
+    z = (2 * torch.rand(_CENTRING_POINTS, dim) - 1) * HALF_WIDTH
+    for layer in critic:
+        if isinstance(layer, nn.Linear):
+            layer.bias.copy_(-layer(z).median(0).values)
+        if isinstance(layer, Distance):
+            layer.c.copy_(z.mean(0))
+        z = layer(z)
+    return critic
 
 
 def _plain(layer: nn.Linear) -> nn.Linear:

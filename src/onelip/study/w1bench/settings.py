@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from onelip.errors import ArgumentError
+from onelip.transport.funnel import HALF_WIDTH
 
 Method = Literal["clip", "gp", "lp", "constrained", "stiefel"]
 Kind = Literal["spectral", "spectral-reshaped", "orthogonal"]
@@ -22,8 +23,8 @@ Activation = Literal["relu", "maxmin", "fullsort", "fold"]
 class Recipe:
     """How a critic is kept Lipschitz, what stands between its layers, how many steps it is published with.
 
-    kind: of the constraint, where the method is "constrained". "stiefel": orthogonal weights by retraction,
-    read out by a distance (critics.py).
+    activation, steps: "best" chooses its own by size. kind: of the constraint, where the method is
+    "constrained". "stiefel": orthogonal weights by retraction, read out by a distance (critics.py).
     """
 
     method: Method
@@ -32,7 +33,7 @@ class Recipe:
     kind: Kind | None = None
 
 
-_BEST_SAMPLES = 6_400_000  # of each law: a quarter of what the sorting network is published with
+_BEST_STEPS = 8_000  # of 512 samples: a sixth of what the sorting network is published with
 _SPECTRAL_STEPS, _SORTING_STEPS, _PENALTY_STEPS, _CLIP_STEPS = 10_000, 25_000, 60_000, 5_000
 
 RECIPES: dict[str, Recipe] = {
@@ -49,7 +50,7 @@ RECIPES: dict[str, Recipe] = {
     "orthogonal-maxmin": Recipe("constrained", "maxmin", _SORTING_STEPS, "orthogonal"),
     "orthogonal-fullsort": Recipe("constrained", "fullsort", _SORTING_STEPS, "orthogonal"),
     "sorting-network": Recipe("constrained", "fullsort", _SORTING_STEPS, "orthogonal"),
-    "best": Recipe("stiefel", "fold", _SORTING_STEPS),
+    "best": Recipe("stiefel", "fold", _BEST_STEPS),
 }
 
 PRESETS: dict[str, tuple[str, ...]] = {
@@ -63,8 +64,10 @@ class Cell:
     """One run: the pair, the critic and its training. Equal cells give equal results on one machine.
 
     pair: None for the pair drawn from `seed`; otherwise the digest of the stored one. seed: of the pair
-    drawn, of the first weights and of the samples. width, depth: of the hidden layers. cosine: whether the
-    learning rate falls to zero along a cosine. clip, penalty: c of clipping, λ of the gradient penalty.
+    drawn, of the first weights and of the samples. width, depth: of the hidden layers. centred: whether
+    their first biases halve the samples. bias_lr: of biases and of the distance's centre, lr where None.
+    cosine: whether the learning rate falls to zero along a cosine. clip, penalty: c of clipping, λ of the
+    gradient penalty.
     """
 
     dim: int
@@ -77,6 +80,9 @@ class Cell:
     width: int
     depth: int
     lr: float
+    activation: Activation
+    centred: bool = False
+    bias_lr: float | None = None
     betas: tuple[float, float] = (0.9, 0.999)
     cosine: bool = False
     clip: float = 0.04
@@ -101,14 +107,15 @@ def cell_of(critic: str, dim: int, funnels: int, seed: int, pair: str | None = N
     """
     if critic not in RECIPES:
         raise ArgumentError("critic", f"one of {', '.join(RECIPES)}", repr(critic), "see --help")
-    tuned = _best(dim, funnels) if critic == "best" else _published(dim)
-    settings: dict[str, Any] = {"steps": RECIPES[critic].steps} | tuned
+    recipe = RECIPES[critic]
+    settings: dict[str, Any] = {"steps": recipe.steps, "activation": recipe.activation}
+    settings |= _best(dim, funnels) if critic == "best" else _published(dim)
     cell = Cell(dim, funnels, pair, critic, seed, **settings)
     cell = dataclasses.replace(cell, **{name: value for name, value in changes.items() if value is not None})
     for name in ("dim", "funnels", "steps", "batch", "width", "lr"):
         if not getattr(cell, name) > 0:
             raise ArgumentError(name, "positive", getattr(cell, name), "give a larger one")
-    if cell.recipe.activation == "maxmin" and cell.width % 2:
+    if cell.activation == "maxmin" and cell.width % 2:
         raise ArgumentError("width", "even, for MaxMin sorts pairs", cell.width, f"pass {cell.width + 1}")
     return cell
 
@@ -120,15 +127,17 @@ def _published(dim: int) -> dict[str, Any]:
 def _best(dim: int, funnels: int) -> dict[str, Any]:
     """The one recipe of "best": sizes are functions of D and N, nothing is tuned a cell at a time."""
     few = dim >= 4 * funnels  # so few centres that the first layer can tell them apart
-    width = max(2 * dim, 64 if few or dim < 8 else 128)
-    batch = 256 if dim < 8 else 512
+    depth = 6 if dim < 8 else 2 if few or dim > 32 else 4
+    width = max(2 * dim, 64 if few else 128)
+    lr = 0.04 / width**0.5  # Adam moves every entry by about lr, a matrix by up to √(rows · columns) as much
     return {
-        "steps": _BEST_SAMPLES // batch,
-        "batch": batch,
+        "batch": 512,
         "width": width,
-        "depth": 2 if few or dim > 32 else 6,
-        # Adam moves every entry by about lr, and a matrix by up to √(rows · columns) times as much.
-        "lr": 0.08 / width**0.5,
-        "betas": (0.9, 0.99),
+        "depth": depth,
+        "activation": "fullsort" if funnels >= dim > 32 else "fold",
+        "centred": depth > 2,
+        "lr": lr,
+        "bias_lr": lr * (dim * HALF_WIDTH**2 / 3) ** 0.5,  # as much of ‖x‖ as lr is of a unit row
+        "betas": (0.9, 0.999),
         "cosine": True,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,8 @@ from onelip.errors import NonFiniteError
 from onelip.study.w1bench.critics import matrices
 from onelip.study.w1bench.settings import Cell
 from onelip.study.w1bench.stiefel import newton_schulz, tangential
-from onelip.transport import KnownPair
+from onelip.transport import FunnelPair
+from onelip.transport.funnel import HALF_WIDTH
 
 Tick = Callable[[int], None]
 STEPS_BETWEEN_TICKS = 20
@@ -22,9 +24,9 @@ _WARMUP = 50
 _RETRACTION = 2  # iterations: one would do for small steps, the first ones are not
 
 
-def train(critic: nn.Module, pair: KnownPair, cell: Cell, generator: torch.Generator, tick: Tick) -> None:
+def train(critic: nn.Module, pair: FunnelPair, cell: Cell, generator: torch.Generator, tick: Tick) -> None:
     """`cell.steps` updates in place; `tick` hears how many are done. Raises NonFiniteError on divergence."""
-    optimizer = torch.optim.Adam(critic.parameters(), cell.lr, betas=cell.betas)
+    optimizer = torch.optim.Adam(_groups(critic, cell), betas=cell.betas)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(cell, step))
     critic.train()
     for step in range(1, cell.steps + 1):
@@ -46,9 +48,11 @@ def rate(cell: Cell, step: int) -> float:
     return min(1.0, (step + 1) / _WARMUP) * 0.5 * (1 + math.cos(math.pi * min(step / cell.steps, 1.0)))
 
 
-def draw(pair: KnownPair, generator: torch.Generator, batch: int) -> tuple[Tensor, Tensor]:
+def draw(pair: FunnelPair, generator: torch.Generator, batch: int) -> tuple[Tensor, Tensor]:
     """Independent batches of P and of Q. Two draws: rows of one are coupled by the plan that is sought."""
-    return pair.sample(generator, batch).x.float(), pair.sample(generator, batch).y.float()
+    x = pair.sample(generator, batch).x
+    y = (2 * torch.rand(x.shape, generator=generator) - 1) * HALF_WIDTH
+    return x.float(), y
 
 
 def objective(critic: nn.Module, x: Tensor, y: Tensor, cell: Cell, generator: torch.Generator) -> Tensor:
@@ -59,6 +63,13 @@ def objective(critic: nn.Module, x: Tensor, y: Tensor, cell: Cell, generator: to
         return loss
     one_sided = cell.recipe.method == "lp"
     return loss + cell.penalty * gradient_penalty(critic, x, y, one_sided=one_sided, generator=generator)
+
+
+def _groups(critic: nn.Module, cell: Cell) -> list[dict[str, Any]]:
+    """Matrices, and all other parameters, each with their learning rate."""
+    weights = matrices(critic) if cell.bias_lr is not None else list(critic.parameters())
+    others = [p for p in critic.parameters() if all(p is not W for W in weights)]
+    return [{"params": weights, "lr": cell.lr}, {"params": others, "lr": cell.bias_lr or cell.lr}]
 
 
 @torch.no_grad()
