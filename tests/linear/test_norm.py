@@ -205,3 +205,13 @@ def test_the_supremum_over_all_sizes_is_bounded_when_it_hides_off_the_axes_of_it
     layer.weight = nn.Parameter(torch.tensor(kernel, dtype=torch.float64)[None, None])
     attained = torch.fft.fft2(layer.weight[0, 0].detach(), s=(512, 512)).abs().max().item()
     assert attained <= operator_norm(layer).upper
+
+
+@pytest.mark.parametrize("scale", [1e-10, 1e-20])
+def test_taps_that_never_meet_data_do_not_drown_the_others(scale):
+    layer = default(nn.Conv2d(8, 8, 3, padding=1, bias=False))
+    with torch.no_grad():
+        layer.weight[:, :, 1, 1] *= scale
+    interval = operator_norm(layer, (8, 1, 1), method="circular")
+    assert truth(layer, (8, 1, 1)) in interval
+    assert interval.relative_width < 1e-3

@@ -9,12 +9,26 @@ from hypothesis import strategies as st
 from torch import nn
 
 from onelip.linear.assembled import block_gram
-from onelip.linear.cholesky import dense_gram, growth, proved_squares, proves, square_bound
+from onelip.linear.cholesky import (
+    SINGLE_U,
+    dense_gram,
+    growth,
+    leading_eigenvalues,
+    proved_squares,
+    proves,
+    square_bound,
+)
 from onelip.linear.layers import linear_map
 from onelip.linear.lower import attained
 from onelip.linear.power import start_vector
 from onelip.linear.symbol import half_spectrum, stencil, symbol, symbol_lower_bound
-from onelip.linear.torus import circular_bound, every_size_bound, zero_padded_bound
+from onelip.linear.torus import (
+    _reflected,
+    circular_bound,
+    every_size_bound,
+    peak_squared_norms,
+    zero_padded_bound,
+)
 
 LAYERS = [
     (nn.Conv1d(2, 3, 4, padding=2), (2, 9)),
@@ -72,12 +86,13 @@ def test_the_symbol_on_the_torus_is_the_operator_on_the_torus(layer, shape):
 def test_gram_symbols_are_products_of_symbols(layer, shape):
     parts = stencil(random_map(layer, shape))
     form, (frequencies, _) = symbol(parts), half_spectrum(parts.torus)
-    G, error = form.grams(frequencies, parts.torus)
-    for frequency, gram in zip(frequencies, G, strict=True):
+    gram = form.gram()
+    for frequency, G in zip(frequencies, gram.at(frequencies, parts.torus), strict=True):
         singular = torch.linalg.svdvals(form.at(frequency, parts.torus))
-        eigenvalues = torch.linalg.eigvalsh(gram).flip(-1).clamp_min(0).sqrt()
+        eigenvalues = torch.linalg.eigvalsh(G).flip(-1).clamp_min(0).sqrt()
         torch.testing.assert_close(eigenvalues, singular, rtol=1e-6, atol=1e-6)
-    assert 0 < error < 1e-10
+        assert (torch.linalg.matrix_norm(G) <= gram.size).all()
+    assert 0 < gram.error < 1e-10
 
 
 @pytest.mark.parametrize(("layer", "shape"), [*LAYERS, *PADDED], ids=str)
@@ -100,6 +115,53 @@ def test_cholesky_proves_nothing_below_the_norm(m, n, seed, fraction):
     t = proved_squares(gram.G.unsqueeze(0), torch.tensor([square * fraction], dtype=torch.float64), 1e-3)
     assert proves(gram.G.unsqueeze(0), t).all()
     assert square_bound(t, gram.order, gram.error) >= square
+
+
+@pytest.mark.parametrize("n", [3, 40, 120])
+def test_what_single_precision_lets_pass_stays_within_its_bound(n):
+    passed_below = 0
+    for seed in range(20):
+        A = torch.randn(n, n, dtype=torch.complex128, generator=torch.Generator().manual_seed(seed)) / n**0.5
+        G = A @ A.mH
+        square, size = float(torch.linalg.eigvalsh(G)[-1]), float(torch.linalg.matrix_norm(G))
+        single = G.to(torch.complex64).expand(24, n, n)
+        t = square * (1 - torch.logspace(-9, -3, 24, dtype=torch.float64))
+        succeeded = t[proves(single, t)].tolist()
+        assert all(square <= square_bound(below, n, 4 * SINGLE_U * size, SINGLE_U) for below in succeeded)
+        assert proves(single[:1], torch.tensor([square * (1 + 1e-4)])).all()
+        passed_below += len(succeeded)
+    assert passed_below > 0  # rounding does let some pass, so that the bound was put to the test
+
+
+@pytest.mark.parametrize(("layer", "shape"), LAYERS, ids=str)
+def test_a_common_level_bounds_what_lies_below_it_and_leaves_the_peak_sharp(layer, shape):
+    parts = stencil(random_map(layer, shape))
+    gram, (frequencies, _) = symbol(parts).gram(), half_spectrum(parts.torus)
+    truth = torch.linalg.eigvalsh(gram.at(frequencies, parts.torus))[..., -1].amax(1)
+    f = peak_squared_norms(gram, frequencies, parts.torus, 1e-5)
+    assert (truth * (1 - 1e-12) <= f).all()
+    assert f.max() <= truth.max() * (1 + 2e-5)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 12])
+def test_halves_of_a_reflected_matrix_have_its_eigenvalues(n):
+    T = torch.randn(n, n, dtype=torch.float64, generator=torch.Generator().manual_seed(n))
+    T = T + T.T
+    T = T + T.flip(0, 1)
+    found = torch.linalg.eigvalsh(_reflected(T)).flatten().sort().values
+    expected = torch.cat([torch.linalg.eigvalsh(T), torch.zeros(n % 2, dtype=T.dtype)]).sort().values
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+@pytest.mark.parametrize("n", [1, 5, 64])
+def test_estimates_of_leading_eigenvalues_are_good_to_single_precision(n, dtype):
+    A = torch.randn(8, n, n, dtype=dtype, generator=torch.Generator().manual_seed(n))
+    G = A @ A.mH
+    G[0] = 0
+    G[1] = torch.eye(n)
+    truth = torch.linalg.eigvalsh(G)[:, -1]
+    torch.testing.assert_close(leading_eigenvalues(G, steps=32), truth, rtol=1e-4, atol=1e-6)
 
 
 @given(st.integers(0, 2**31))

@@ -102,34 +102,60 @@ class Symbol:
         B = self.P.abs().sum(-1)
         return float(B.square().sum((1, 2)).max().sqrt()) * (1 + growth(B[0].numel() + len(self.cells) + 10))
 
-    @property
-    def gram_size(self) -> int:
-        """Number of entries of the Gram matrices at one frequency."""
-        groups, rows, columns, _ = self.P.shape
-        return groups * min(rows, columns) ** 2
-
-    def grams(
-        self, frequencies: Int[Tensor, "F axes"], torus: tuple[int, ...]
-    ) -> tuple[Complex[Tensor, "F groups r r"], float]:
-        """ŴŴ* at each ω, or Ŵ*Ŵ up to conjugation where that is smaller, and a bound on each one's error.
-
-        A trigonometric polynomial itself: its coefficients are the autocorrelation C_d = Σ P_{b+d}P_bᵀ, and
-        C_{−d} = C_dᵀ. To sum it costs less than a matrix product for each frequency.
-        """
+    def gram(self) -> GramSymbol:
+        """Ŵ(ω)Ŵ(ω)*, or Ŵ(ω)*Ŵ(ω) up to conjugation where that is smaller."""
         X = self.P if self.P.shape[1] <= self.P.shape[2] else self.P.transpose(1, 2)
         displacements, C = _autocorrelation(X, self.cells)
-        angle = angles(frequencies, displacements, torus).to(X.device)
-        even = torch.where(displacements.any(1).to(X.device)[:, None, None, None], C + C.mT, C)
-        real, imaginary = angle.cos() @ even.flatten(1), angle.sin() @ (C - C.mT).flatten(1)
+        waves = C.new_zeros(2, *C.shape, 2)
+        torch.add(C, C.mT, out=waves[0, ..., 0])
+        torch.sub(C, C.mT, out=waves[1, ..., 1])
+        waves[0, 0] /= 2  # zero is its own opposite
+        size = self.size**2
         factor = growth(X.shape[2] * len(self.cells)) + growth(len(displacements) + 2) + PHASE_ERROR
-        G = torch.complex(real, imaginary).reshape(len(frequencies), *C.shape[1:])
-        return G, 2 * factor * self.size**2
+        return GramSymbol(displacements, waves.flatten(0, 1), size, 2 * factor * size)
+
+
+@dataclass(frozen=True)
+class GramSymbol:
+    """ω ↦ G(ω), Gram matrices of a symbol: a trigonometric polynomial with coefficients C_d = Σ P_{b+d}P_bᵀ.
+
+    To sum it costs less than a matrix product for each frequency. As C_{−d} = C_dᵀ, only one d of each pair
+    is kept. waves: what cos(ω·d), then what sin(ω·d) adds to each entry's real and imaginary part.
+    size: at least ‖G(ω)‖_F. error: at least ‖computed G − G‖₂.
+    """
+
+    displacements: Int[Tensor, "D axes"]
+    waves: Float[Tensor, "2*D groups r r 2"]
+    size: float
+    error: float
+
+    @property
+    def order(self) -> int:
+        return self.waves.shape[2]
+
+    @property
+    def entries(self) -> int:
+        """Of the matrices at one frequency, all groups together."""
+        return self.waves[0, ..., 0].numel()
+
+    def at(
+        self, frequencies: Int[Tensor, "F axes"], torus: tuple[int, ...]
+    ) -> Complex[Tensor, "F groups r r"]:
+        """G(2π·frequency/torus)."""
+        angle = angles(frequencies, self.displacements, torus).to(self.waves.device)
+        parts = torch.cat([angle.cos(), angle.sin()], 1) @ self.waves.flatten(1)
+        return torch.view_as_complex(parts.reshape(-1, *self.waves.shape[1:]))
 
 
 def symbol(stencil: Stencil) -> Symbol:
-    """Taps sorted by cell and phase: each is one block of one Pₐ."""
-    cells, cell = stencil.cells.unique(dim=0, return_inverse=True)
+    """Taps sorted by cell and phase: each is one block of one Pₐ.
+
+    Cells of a phase are counted from its lowest: that turns a column by a phase factor at each frequency,
+    which changes no singular value and no left singular vector, and leaves fewer cells.
+    """
     phases, phase = stencil.shifts.remainder(torch.tensor(stencil.stride)).unique(dim=0, return_inverse=True)
+    lowest = torch.stack([stencil.cells[phase == p].amin(0) for p in range(len(phases))])
+    cells, cell = (stencil.cells - lowest[phase]).unique(dim=0, return_inverse=True)
     groups, rows, columns, _ = stencil.weight.shape
     P = stencil.weight.new_zeros(groups, rows, columns, len(phases), len(cells))
     P[:, :, :, phase, cell] = stencil.weight
@@ -147,18 +173,19 @@ def angles(
 def _autocorrelation(
     X: Float[Tensor, "groups r c cells"], cells: Int[Tensor, "cells axes"]
 ) -> tuple[Int[Tensor, "D axes"], Float[Tensor, "D groups r r"]]:
-    """One displacement d of each pair ±d, and C_d = Σ X_a X_bᵀ over the cells with a − b = d."""
+    """One displacement d of each pair ±d, zero first, and C_d = Σ X_a X_bᵀ over the cells with a − b = d."""
     pairs: dict[tuple[int, ...], list[tuple[int, int]]] = {}
     places = cells.tolist()
     for a, b in itertools.product(range(len(places)), repeat=2):
         d = tuple(p - q for p, q in zip(places[a], places[b], strict=True))
         if d >= (0,) * len(d):
             pairs.setdefault(d, []).append((a, b))
-    X, C = X.movedim(-1, 0).contiguous(), []
-    for pair in pairs.values():
-        a, b = torch.tensor(pair, device=X.device).T
-        C.append((X[a] @ X[b].mT).sum(0))
-    return torch.tensor(list(pairs)), torch.stack(C)
+    X = X.movedim(-1, 0).contiguous()
+    C = X.new_zeros(len(pairs), *X.shape[1:3], X.shape[2])
+    for total, pair in zip(C, pairs.values(), strict=True):
+        for a, b in pair:
+            total.baddbmm_(X[a], X[b].mT)
+    return torch.tensor(list(pairs)), C
 
 
 def half_spectrum(torus: tuple[int, ...]) -> tuple[Int[Tensor, "F axes"], Int[Tensor, "*torus"]]:

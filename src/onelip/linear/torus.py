@@ -13,32 +13,33 @@ import math
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Complex, Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from onelip.linear.cholesky import (
     OUTWARD,
+    SINGLE_U,
+    U,
     growth,
     leading_eigenvalues,
     proved_squares,
     proves,
     square_bound,
 )
-from onelip.linear.lower import most_stretched
-from onelip.linear.maps import Dense
-from onelip.linear.power import lanczos
-from onelip.linear.symbol import PHASE_ERROR, Stencil, Symbol, fading_wave, half_spectrum, symbol
+from onelip.linear.symbol import PHASE_ERROR, GramSymbol, Stencil, half_spectrum, symbol
 
-ENVELOPE_STEPS = 12
-# Most frequencies lie below this share of the peak. One factorisation at that level costs less than their
-# eigenvalues, and the envelope some hundredths of a percent.
-BULK = 0.95
+# Between these shares of the peak lies a level that most frequencies are below. One factorisation there costs
+# less than a search for each one's own, and the envelope some hundredths of a percent; single precision may
+# add no more to the level than would bring it to the peak.
+LOWEST_LEVEL, HIGHEST_LEVEL, SINGLE_LOSS = 0.96, 0.98, 0.02
 # Beyond this many pixels the envelope costs more than the ~1/size² that it could still take off.
 ENVELOPE_PIXELS = 1024
 # On a larger torus the supremum over all frequencies costs less than its grid, and is hardly larger.
 LARGE_TORUS = 8192
-# Entries of Gram matrices that are held at a time.
-PORTION = 2**24
+# Entries of Gram matrices that are held at a time, and that a processor's cache holds.
+PORTION, CACHED = 2**24, 2**18
+# Frequencies, at least, and steps of Lanczos: enough for a level to within some percent.
+SAMPLE, LEVEL_STEPS = 16, 12
 # The search for the supremum over all frequencies ends with the width that it has at this many cells, or at
 # fewer where a portion holds fewer.
 EVERY_SIZE_CELLS = 2**16
@@ -53,42 +54,76 @@ class FrequencyBound(NamedTuple):
 
 
 def squared_norms(
-    symbol: Symbol, frequencies: Int[Tensor, "F axes"], torus: tuple[int, ...], rtol: float, bulk: float = 0.0
+    gram: GramSymbol, frequencies: Int[Tensor, "F axes"], torus: tuple[int, ...], rtol: float
 ) -> Float[Tensor, "F"]:
-    """Proved f(ω) ≥ ‖Ŵ(ω)‖², the largest over groups, within about rtol, or at `bulk` of the peak where it is
-    less; in portions of bounded size.
-    """
-    portion = max(1, PORTION // symbol.gram_size)
-    return torch.cat([_squared_norms(symbol, part, torus, rtol, bulk) for part in frequencies.split(portion)])
+    """Proved f(ω) ≥ ‖Ŵ(ω)‖², the largest over groups, within about rtol; in portions of bounded size."""
+    portion = max(1, PORTION // gram.entries)
+    return torch.cat([_squared_norms(gram, part, torus, rtol) for part in frequencies.split(portion)])
 
 
 def _squared_norms(
-    symbol: Symbol, frequencies: Int[Tensor, "F axes"], torus: tuple[int, ...], rtol: float, bulk: float
+    gram: GramSymbol, frequencies: Int[Tensor, "F axes"], torus: tuple[int, ...], rtol: float
 ) -> Float[Tensor, "F"]:
-    G, error = symbol.grams(frequencies, torus)
-    F, groups, n, _ = G.shape
-    G = G.reshape(F * groups, n, n)
-    t = proved_squares(G, leading_eigenvalues(G), rtol) if bulk == 0 else _bulk_squares(G, rtol, bulk)
-    return square_bound(t, n, error).reshape(F, groups).amax(1)
+    G = gram.at(frequencies, torus).flatten(0, 1)
+    t = leading_eigenvalues(G) * (1 + rtol)
+    refused = (~proves(G, t)).nonzero().squeeze(1)
+    if len(refused):
+        t[refused] = proved_squares(G[refused], torch.linalg.eigvalsh(G[refused])[:, -1], rtol)
+    return square_bound(t, gram.order, gram.error).reshape(len(frequencies), -1).amax(1)
 
 
-def _bulk_squares(G: Complex[Tensor, "batch n n"], rtol: float, bulk: float) -> Float[Tensor, "batch"]:
-    """Proved t with t·I − G ≥ 0: first one common level for all, then one by one what lies above it."""
-    level = bulk * leading_eigenvalues(G[::4]).max()
-    t = level.repeat(len(G))
-    above = (~proves(G, t)).nonzero().squeeze(1)
+def peak_squared_norms(
+    gram: GramSymbol, frequencies: Int[Tensor, "F axes"], torus: tuple[int, ...], rtol: float
+) -> Float[Tensor, "F"]:
+    """Proved f(ω) ≥ ‖Ŵ(ω)‖², sharp near its peak only: what one factorisation finds below a common level is
+    given that level. In single precision, as long as that adds little."""
+    level = _level(gram, frequencies, torus)
+    n, u, precision = gram.order, U, torch.complex128
+    if gram.size >= 1 and n * growth(n + 5, SINGLE_U) < SINGLE_LOSS:
+        u, precision = SINGLE_U, torch.complex64
+    below = []
+    for part in frequencies.split(max(1, CACHED // gram.entries)):
+        G = gram.at(part, torus).flatten(0, 1)
+        t = G.real.new_full((len(G),), level)
+        below.append(proves(G.to(precision), t).reshape(len(part), -1).all(1))
+    bound = square_bound(level, n, gram.error + 4 * u * gram.size, u)
+    f = gram.waves.new_full((len(frequencies),), bound)
+    above = (~torch.cat(below)).nonzero().squeeze(1).cpu()
     if len(above):
-        t[above] = proved_squares(G[above], leading_eigenvalues(G[above]), rtol)
-    return t
+        f[above] = squared_norms(gram, frequencies[above], torus, rtol)
+    return f
 
 
-def circular_bound(stencil: Stencil, torus: tuple[int, ...], rtol: float) -> FrequencyBound:
-    """Proved max_ω‖Ŵ(ω)‖ over the frequencies of a torus."""
+def _level(gram: GramSymbol, frequencies: Int[Tensor, "F axes"], torus: tuple[int, ...]) -> float:
+    """Roughly what three quarters of the squared norms lie below, but neither low nor at the peak."""
+    count = min(max(SAMPLE, len(frequencies) // 4), 1 + PORTION // gram.entries)
+    shuffled = torch.randperm(len(frequencies), generator=torch.Generator().manual_seed(0))
+    G = gram.at(frequencies[shuffled[:count]], torus)
+    sample = leading_eigenvalues(G.flatten(0, 1), LEVEL_STEPS).reshape(len(G), -1).amax(1)
+    peak, most = float(sample.max()), float(sample.quantile(0.75))
+    return min(max(most, LOWEST_LEVEL * peak), HIGHEST_LEVEL * peak)
+
+
+def circular_bound(
+    stencil: Stencil, torus: tuple[int, ...], rtol: float, box: tuple[int, ...] | None = None
+) -> FrequencyBound:
+    """Proved max_ω‖Ŵ(ω)‖ over the frequencies of a torus; or the envelope bound for a box of it, where that is
+    smaller and cheap."""
     if math.prod(torus) > LARGE_TORUS:
         return every_size_bound(stencil, rtol)
-    frequencies, _ = half_spectrum(torus)
-    square, peak = squared_norms(symbol(stencil), frequencies, torus, rtol, BULK).cpu().max(0)
-    return FrequencyBound(math.sqrt(square) * OUTWARD, frequencies[peak], torus)
+    frequencies, row = half_spectrum(torus)
+    half = peak_squared_norms(symbol(stencil).gram(), frequencies, torus, rtol)
+    square, peak = half.max(0)
+    if box is not None and math.prod(box) <= ENVELOPE_PIXELS:
+        f = half[row.to(half.device)].reshape(torus)
+        square = torch.minimum(square, envelope_square(f, box, rtol))
+    return FrequencyBound(math.sqrt(square) * OUTWARD, frequencies[peak.cpu()], torus)
+
+
+def zero_padded_bound(stencil: Stencil, rtol: float) -> FrequencyBound:
+    """Proved bound on the norm of the stencil between its boxes."""
+    box = min(stencil.in_cells, stencil.out_space, key=math.prod)
+    return circular_bound(stencil, stencil.torus, rtol, box)
 
 
 def every_size_bound(stencil: Stencil, rtol: float) -> FrequencyBound:
@@ -106,7 +141,8 @@ def every_size_bound(stencil: Stencil, rtol: float) -> FrequencyBound:
     Processing 2019, bound the same maximum on a uniform grid; here only cells that can hold it are halved.
     """
     form = symbol(stencil)
-    most_cells = min(EVERY_SIZE_CELLS, PORTION // form.gram_size)
+    gram = form.gram()
+    most_cells = min(EVERY_SIZE_CELLS, PORTION // gram.entries)
     span = (form.cells.amax(0) - form.cells.amin(0)).tolist()
     counts = tuple(4 * L if L else 1 for L in span)
     cells = torch.cartesian_prod(*(torch.arange(n) for n in counts)).reshape(-1, len(counts))
@@ -116,7 +152,7 @@ def every_size_bound(stencil: Stencil, rtol: float) -> FrequencyBound:
         centre, torus = 2 * cells + 1, tuple(2 * n for n in counts)
         angle = sum(math.pi * L / (2 * n) for L, n in zip(span, counts, strict=True))
         loss = math.cos(angle) * (1 - 2.0**-48)
-        norm = squared_norms(form, centre, torus, rtol / 4).sqrt().cpu() * OUTWARD
+        norm = squared_norms(gram, centre, torus, rtol / 4).sqrt().cpu() * OUTWARD
         if norm.max() > best:
             best, peak, peak_torus = float(norm.max()), centre[norm.argmax()], torus
         halve = norm / loss > best * (1 + rtol / 2)
@@ -143,21 +179,6 @@ def _halved(
     return children.flatten(0, 1), tuple(n * part for n, part in zip(counts, parts, strict=True))
 
 
-def zero_padded_bound(stencil: Stencil, rtol: float) -> FrequencyBound:
-    """Proved bound on the norm of the stencil between its boxes: circular, and the envelope where cheap."""
-    torus = stencil.torus
-    if math.prod(torus) > LARGE_TORUS:
-        return every_size_bound(stencil, rtol)
-    frequencies, row = half_spectrum(torus)
-    half = squared_norms(symbol(stencil), frequencies, torus, rtol, BULK)
-    square, peak = half.max(0)
-    box = min(stencil.in_cells, stencil.out_space, key=math.prod)
-    if math.prod(box) <= ENVELOPE_PIXELS:
-        f = half[row.to(half.device)].reshape(torus)
-        square = torch.minimum(square, envelope_square(f, box, rtol))
-    return FrequencyBound(math.sqrt(square) * OUTWARD, frequencies[peak.cpu()], torus)
-
-
 def envelope_square(f: Float[Tensor, "*torus"], box: tuple[int, ...], rtol: float) -> Float[Tensor, ""]:
     """Proved bound on λ_max of the circulant operator of f ≥ 0 (f(ω) = f(−ω)) cut down to a box."""
     kernel, error = _inverse_transform(f)
@@ -166,14 +187,25 @@ def envelope_square(f: Float[Tensor, "*torus"], box: tuple[int, ...], rtol: floa
         apart = (torch.arange(n)[:, None] - torch.arange(n)[None, :]).remainder(f.shape[axis]).to(f.device)
         T = T.index_select(2 * axis, apart.flatten()).unflatten(2 * axis, (n, n))
     pixels = math.prod(box)
-    T = T.permute(*range(0, T.ndim, 2), *range(1, T.ndim, 2)).reshape(1, pixels, pixels)
-    peak = torch.stack(torch.unravel_index(f.argmax().cpu(), f.shape))
-    single, wave = Dense(T[0].float()), fading_wave(peak, tuple(f.shape), box).flatten().to(T.device)
-    start = most_stretched(single, torch.stack([wave.real, wave.imag]))
-    estimate = lanczos(single, start, ENVELOPE_STEPS).sigma
-    t = proved_squares(T, estimate.double().reshape(1), rtol / 4)
-    # An error in each entry of a row of T.
-    return square_bound(t, pixels, 2 * pixels * error)[0]
+    T = T.permute(*range(0, T.ndim, 2), *range(1, T.ndim, 2)).reshape(pixels, pixels)
+    halves = _reflected(T)
+    peak = leading_eigenvalues(halves).max()
+    t = proved_squares(halves, peak.repeat(2), rtol / 4).max()
+    # An error in each entry of a row of T; two entries of T and three roundings make one of a half.
+    return square_bound(t, pixels, 2 * pixels * (error + growth(5) * float(f.max())))
+
+
+def _reflected(T: Float[Tensor, "n n"]) -> Float[Tensor, "2 m m"]:
+    """Two matrices that together have the eigenvalues of T, and zero: T commutes with the reflection J of the
+    box in its centre, so that even and odd vectors, given by their first halves, stay apart."""
+    n = len(T)
+    m = (n + 1) // 2
+    ahead, across = T[:m, :m], T[:m, n - m :].flip(1)
+    halves = torch.stack([ahead + across, ahead - across])
+    if n % 2:  # the centre is its own mirror image, of length 1 instead of √2
+        halves[:, -1] *= math.sqrt(0.5)
+        halves[:, :, -1] *= math.sqrt(0.5)
+    return halves
 
 
 def _inverse_transform(f: Float[Tensor, "*torus"]) -> tuple[Float[Tensor, "*torus"], float]:
