@@ -107,8 +107,8 @@ def _level(gram: GramSymbol, frequencies: Int[Tensor, "F axes"], torus: tuple[in
 def circular_bound(
     stencil: Stencil, torus: tuple[int, ...], rtol: float, box: tuple[int, ...] | None = None
 ) -> FrequencyBound:
-    """Proved max_ω‖Ŵ(ω)‖ over the frequencies of a torus; or the envelope bound for a box of it, where that is
-    smaller and cheap."""
+    """Proved max_ω‖Ŵ(ω)‖ over the frequencies of a torus, or the envelope bound for a box of it where that is
+    cheap and smaller."""
     if math.prod(torus) > LARGE_TORUS:
         return every_size_bound(stencil, rtol)
     frequencies, row = half_spectrum(torus)
