@@ -13,12 +13,14 @@ import torch
 from PIL import Image
 
 from onelip.cli import main
+from onelip.data import load, to_pixels
 from onelip.errors import ArgumentError, CheckpointError
 from onelip.files import write_json
 from onelip.gan.config import TrainConfig
 from onelip.gan.loop import train
 from onelip.gan.run import RunFolder, RunResult
 from onelip.metrics import Extractor, digit_extractor
+from onelip.study.digits import TRAINED_ON
 from onelip.study.evaluate import evaluate_run, finished_generator, table
 from onelip.study.yardstick import yardstick
 
@@ -138,6 +140,13 @@ def test_an_extractor_of_ones_own_takes_the_place_of_the_digit_classifier():
     stick = yardstick("mnist", extractor=rows)
     assert (stick.facts["features"], stick.facts["dimensions"], stick.most) == ("rows", 28, 10_000)
     assert stick.bias(50).keys() == {*IMAGE_METRICS, "kernel_distance_standard_error"}
+
+
+def test_the_bias_is_measured_on_digits_that_the_classifier_has_not_seen():
+    seen = load("mnist").pixels[:TRAINED_ON]
+    real = to_pixels(yardstick("mnist", extractor=Extractor("rows", lambda x: x.mean((1, 3)))).real(10_000))
+    assert len(real) == 10_000
+    assert not {digit.numpy().tobytes() for digit in seen} & {digit.numpy().tobytes() for digit in real}
 
 
 def test_an_extractor_where_modes_are_counted_is_refused():
