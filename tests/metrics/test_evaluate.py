@@ -135,16 +135,21 @@ def test_what_cannot_be_measured_is_refused_in_one_line(arguments, message, pict
     assert "\n" not in str(error.value)
 
 
-def test_an_extractor_of_ones_own_takes_the_place_of_the_digit_classifier():
-    rows = Extractor("rows", lambda images: images.mean((1, 3)))
-    stick = yardstick("mnist", extractor=rows)
-    assert (stick.facts["features"], stick.facts["dimensions"], stick.most) == ("rows", 28, 10_000)
-    assert stick.bias(50).keys() == {*IMAGE_METRICS, "kernel_distance_standard_error"}
+@pytest.fixture(scope="module")
+def mnist_rows():
+    """The yardstick of MNIST through an extractor of one's own."""
+    return yardstick("mnist", extractor=Extractor("rows", lambda images: images.mean((1, 3))))
 
 
-def test_the_bias_is_measured_on_digits_that_the_classifier_has_not_seen():
+def test_an_extractor_of_ones_own_takes_the_place_of_the_digit_classifier(mnist_rows):
+    facts = mnist_rows.facts
+    assert (facts["features"], facts["dimensions"], mnist_rows.most) == ("rows", 28, 10_000)
+    assert mnist_rows.bias(50).keys() == {*IMAGE_METRICS, "kernel_distance_standard_error"}
+
+
+def test_the_bias_is_measured_on_digits_that_the_classifier_has_not_seen(mnist_rows):
     seen = load("mnist").pixels[:TRAINED_ON]
-    real = to_pixels(yardstick("mnist", extractor=Extractor("rows", lambda x: x.mean((1, 3)))).real(10_000))
+    real = to_pixels(mnist_rows.real(10_000))
     assert len(real) == 10_000
     assert not {digit.numpy().tobytes() for digit in seen} & {digit.numpy().tobytes() for digit in real}
 
