@@ -37,7 +37,7 @@ ENVELOPE_PIXELS = 1024
 # On a larger torus the supremum over all frequencies costs less than its grid, and is hardly larger.
 LARGE_TORUS = 8192
 # Entries of Gram matrices that are held at a time, and that a processor's cache holds.
-PORTION, CACHED = 2**24, 2**18
+PORTION, CACHED = 2**24, 2**17
 # Frequencies, at least, and steps of Lanczos: enough for a level to within some percent.
 SAMPLE, LEVEL_STEPS = 16, 12
 # The search for the supremum over all frequencies ends with the width that it has at this many cells, or at
