@@ -11,7 +11,8 @@ from onelip.gan.config import METHODS, TrainConfig, differing_fields
 @pytest.mark.parametrize("method", METHODS)
 def test_defaults_of_a_method_fill_what_was_left_open(method):
     config = TrainConfig(method=method).resolved()
-    assert None not in {v for k, v in dataclasses.asdict(config).items() if k != "data_dir"}
+    left_open = {k for k, v in dataclasses.asdict(config).items() if v is None}
+    assert left_open == {"data_dir", "tolerance"}
     assert {name: getattr(config, name) for name in METHODS[method]} == METHODS[method]
 
 
@@ -40,6 +41,8 @@ def test_every_default_of_a_method_can_be_set(method):
         ("seed", -1, "pass --seed 0"),
         ("beta1", 1.0, r"in \[0, 1\)"),
         ("penalty", -1.0, "pass --penalty 10"),
+        ("gamma", 0.0, "pass --gamma 1"),
+        ("tolerance", 1.5, "pass --tolerance 0.01"),
     ],
 )
 def test_bad_values_are_refused_with_the_way_out(field, value, message):

@@ -18,6 +18,7 @@ EXPECTED = {
     "hinge": ((1 - REAL).clamp(min=0).mean() + (1 + FAKE).clamp(min=0).mean(), -FAKE.mean()),
     "minimax": (CROSS_ENTROPY, -BCE(FAKE, ZEROS)),
     "non-saturating": (CROSS_ENTROPY, BCE(FAKE, ONES)),
+    "relativistic": (BCE(REAL - FAKE, ONES), BCE(FAKE, ONES)),
     "least-squares": (F.mse_loss(REAL, ONES) / 2 + F.mse_loss(FAKE, ZEROS) / 2, F.mse_loss(FAKE, ONES) / 2),
 }
 

@@ -6,8 +6,9 @@ import torch
 from onelip.constraint.penalty import gradient_penalty
 from onelip.data.sets import ImageSet
 from onelip.gan.networks import build_critic
+from onelip.gan.observe import input_gradient_norms
 from onelip.gan.players import build_players
-from onelip.gan.step import train_step
+from onelip.gan.step import critic_step, noise, train_step
 from onelip.linear.layers import input_shapes, linear_map
 from tests.gan.conftest import SMALL
 
@@ -89,6 +90,38 @@ def test_spectral_methods_hold_the_norm_that_they_name(method, shape, target):
     assert min(in_training) > target * (1 - 1e-5)
     at_rest = NORMS[method](critic.eval(), shape)
     assert at_rest == pytest.approx([target] * 4, rel=1e-2)  # the constraint's default tolerance
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("target", [1.0, 0.5])
+def test_orthogonal_critics_never_exceed_the_target(shape, target):
+    critic = trained_critic("orthogonal", shape, target=target)
+    norms = applied_norms(critic, shape)
+    assert max(norms) <= target * (1 + 1e-5)
+    assert norms[-1] == pytest.approx(target, rel=1e-5)
+    assert [type(layer).__name__ for layer in critic].count("MaxMin") == len(norms) - 1
+
+
+def test_r1_and_r2_are_half_gamma_times_the_mean_squared_gradients():
+    config = SMALL.__class__(**{**vars(SMALL), "method": "r1r2", "gamma": 3.0}).resolved()
+    players = build_players(config, (2,))
+    random = torch.Generator().manual_seed(0)
+    real = torch.randn(config.batch, 2, generator=random)
+    state = random.get_state()
+    with torch.no_grad():
+        fake = players.generator(noise(config, random, torch.device("cpu")))
+    squares = [input_gradient_norms(players.critic, x).square().mean() for x in (real, fake)]
+    values = critic_step(players, real, config, torch.Generator().set_state(state))
+    penalty = values["critic_loss_with_penalty"] - values["critic_loss"]
+    assert penalty == pytest.approx(1.5 * sum(squares).item(), rel=1e-4)
+
+
+def test_an_adaptive_estimate_lags_less_than_one_iteration():
+    one, adaptive = (
+        max(reshaped_norms(trained_critic("sn", SHAPES[0], **choice), SHAPES[0]))
+        for choice in ({"power_iterations": 1}, {"tolerance": 0.001})
+    )
+    assert adaptive - 1 < (one - 1) / 3
 
 
 def test_more_iterations_lag_less():

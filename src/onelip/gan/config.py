@@ -15,19 +15,22 @@ from typing import Any
 from onelip.data.names import DATASETS
 from onelip.errors import ArgumentError
 
-LOSSES = ("wasserstein", "hinge", "minimax", "non-saturating", "least-squares")
+LOSSES = ("wasserstein", "hinge", "minimax", "non-saturating", "least-squares", "relativistic")
 OPTIMIZERS = ("adam", "rmsprop")
 
 # The optimizers that each method was published with, at 5 to 10 times their learning rates: the quick study
 # takes 900 generator steps where the papers took 100,000 (the README's table has both).
 # clip: Arjovsky, Chintala, Bottou 2017. gp: Gulrajani et al. 2017. sn: Miyato et al. 2018.
-# none: the optimizer of gp, so that only the constraint differs.
+# r1r2: Huang et al. 2024 (with the relativistic loss). none: the optimizer of gp, so that only the constraint
+# differs; orthogonal: that of sn, for the same reason.
 METHODS: dict[str, dict[str, Any]] = {
     "none": {"optimizer": "adam", "critic_lr": 5e-4, "generator_lr": 5e-4, "beta1": 0.0, "beta2": 0.9},
     "clip": {"optimizer": "rmsprop", "critic_lr": 5e-4, "generator_lr": 5e-4, "beta1": 0.0, "beta2": 0.99},
     "gp": {"optimizer": "adam", "critic_lr": 5e-4, "generator_lr": 5e-4, "beta1": 0.0, "beta2": 0.9},
     "sn": {"optimizer": "adam", "critic_lr": 1e-3, "generator_lr": 1e-3, "beta1": 0.0, "beta2": 0.9},
     "sn-operator": {"optimizer": "adam", "critic_lr": 1e-3, "generator_lr": 1e-3, "beta1": 0.0, "beta2": 0.9},
+    "orthogonal": {"optimizer": "adam", "critic_lr": 1e-3, "generator_lr": 1e-3, "beta1": 0.0, "beta2": 0.9},
+    "r1r2": {"optimizer": "adam", "critic_lr": 1e-3, "generator_lr": 1e-3, "beta1": 0.0, "beta2": 0.99},
 }
 
 
@@ -36,9 +39,10 @@ class TrainConfig:
     """One run. A value left at None takes the default of the method."""
 
     method: str = "sn"
-    """How the critic is held: none, clip, gp, sn (reshaped kernel) or sn-operator (applied convolution)."""
+    """How the critic is held: none, clip, gp, sn (norm of the reshaped kernel), sn-operator (of the applied
+    convolution), orthogonal (with MaxMin in place of leaky ReLU), or r1r2 (zero-centred penalties)."""
     loss: str = "wasserstein"
-    """wasserstein, hinge, minimax, non-saturating or least-squares."""
+    """wasserstein, hinge, minimax, non-saturating, least-squares or relativistic."""
     data: str = "mnist"
     """mnist, fashion-mnist, stacked-mnist, ring, grid, or images (your own, in --data-dir)."""
     data_dir: str | None = None
@@ -69,10 +73,14 @@ class TrainConfig:
     """clip: every parameter of the critic stays within [-clip, clip]."""
     penalty: float = 10.0
     """gp: weight λ of the penalty (‖∇f‖ - 1)²."""
+    gamma: float = 1.0
+    """r1r2: weight γ/2 of the penalties ‖∇f‖² on real and on generated samples."""
     target: float = 1.0
-    """sn, sn-operator: norm of each layer after normalization."""
+    """sn, sn-operator, orthogonal: norm of each layer."""
     power_iterations: int = 1
     """sn, sn-operator: power iterations a critic step."""
+    tolerance: float | None = None
+    """sn, sn-operator: instead, as many as keep the estimate this close, relative."""
     device: str = "auto"
     """cpu, cuda, or auto: a GPU where there is one."""
     gradients_every: int = 10
@@ -91,7 +99,7 @@ class TrainConfig:
         0.0005
         >>> TrainConfig(method="spn").resolved()
         Traceback (most recent call last):
-        onelip.errors.ArgumentError: method must be one of none, clip, gp, sn, sn-operator, got spn: ...
+        onelip.errors.ArgumentError: method must be one of none, clip, gp, sn, ..., got spn: did you mean sn?
         """
         require_name("method", self.method, METHODS)
         defaults = {k: v for k, v in METHODS[self.method].items() if getattr(self, k) is None}
@@ -120,11 +128,13 @@ class TrainConfig:
                 raise ArgumentError(name, "in [0, 1)", getattr(self, name), "leave it to the method")
         if self.penalty < 0:
             raise ArgumentError("penalty", "zero or positive", self.penalty, "pass --penalty 10")
+        if self.tolerance is not None and not 0 < self.tolerance < 1:
+            raise ArgumentError("tolerance", "between 0 and 1", self.tolerance, "pass --tolerance 0.01")
 
 
 _POSITIVE = {
     *("steps", "critic_steps", "batch", "width", "latent", "critic_lr", "generator_lr"),
-    *("clip", "target", "power_iterations"),
+    *("clip", "gamma", "target", "power_iterations"),
     *("gradients_every", "layers_every", "samples_every", "checkpoint_every"),
 }
 

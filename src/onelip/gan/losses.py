@@ -2,6 +2,8 @@
 
 Wasserstein: Arjovsky, Chintala, Bottou 2017. Hinge: Lim & Ye 2017. Minimax and non-saturating:
 Goodfellow et al. 2014, eq. 1 and §3. Least squares: Mao et al. 2017, eq. 9 with a = 0, b = c = 1.
+Relativistic pairing: Jolicoeur-Martineau 2019, eq. 4 and 5, as in Huang, Gokaslan, Kuleshov, Tompkin, "The
+GAN is dead; long live the GAN!", NeurIPS 2024, eq. 2.
 """
 
 from __future__ import annotations
@@ -18,10 +20,14 @@ Scalar = Float[Tensor, ""]
 
 
 class Loss(NamedTuple):
-    """What each player minimises: critic(scores of real, scores of generated), generator(scores)."""
+    """What each player minimises: critic(scores of real, scores of generated), generator(scores).
+
+    relative: the generator's scores are margins f(generated) − f(real) over a batch of real samples.
+    """
 
     critic: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor], Tensor]
+    relative: bool = False
 
 
 def wasserstein_critic(real: Scores, fake: Scores) -> Scalar:
@@ -51,6 +57,11 @@ def non_saturating_generator(fake: Scores) -> Scalar:
     return F.softplus(-fake).mean()
 
 
+def relativistic_critic(real: Scores, fake: Scores) -> Scalar:
+    """-log sigmoid(f(real) - f(fake)) of each pair."""
+    return F.softplus(fake - real).mean()
+
+
 def least_squares_critic(real: Scores, fake: Scores) -> Scalar:
     return ((real - 1).square().mean() + fake.square().mean()) / 2
 
@@ -65,4 +76,5 @@ LOSS_FUNCTIONS: dict[str, Loss] = {
     "minimax": Loss(cross_entropy_critic, minimax_generator),
     "non-saturating": Loss(cross_entropy_critic, non_saturating_generator),
     "least-squares": Loss(least_squares_critic, least_squares_generator),
+    "relativistic": Loss(relativistic_critic, non_saturating_generator, relative=True),
 }

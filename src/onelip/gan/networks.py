@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from onelip.errors import ArgumentError
 
 HIDDEN_PER_WIDTH = 16  # units of an MLP's hidden layer for each unit of width
-_leaky = partial(nn.LeakyReLU, 0.2)
+Activation = Callable[[], nn.Module]
+leaky: Activation = partial(nn.LeakyReLU, 0.2)
 COARSEST_SIDE = 8  # strided layers are added until the longer side is at most this
 
 
@@ -65,18 +66,18 @@ class ImageGenerator(nn.Module):
         return images[:, :, : self.shape[1], : self.shape[2]]
 
 
-def image_critic(width: int, shape: tuple[int, ...]) -> nn.Sequential:
+def image_critic(width: int, shape: tuple[int, ...], activation: Activation = leaky) -> nn.Sequential:
     """Strided convolutions that halve, one that keeps the size, and a linear score."""
     layers: list[nn.Module] = []
     into, sides = shape[0], shape[1:]
     for i in range(levels(shape)):
-        layers += [nn.Conv2d(into, width * 2**i, 4, 2, 1), _leaky()]
+        layers += [nn.Conv2d(into, width * 2**i, 4, 2, 1), activation()]
         into, sides = width * 2**i, tuple(side // 2 for side in sides)
-    layers += [nn.Conv2d(into, 2 * into, 3, 1, 1), _leaky(), nn.Flatten()]
+    layers += [nn.Conv2d(into, 2 * into, 3, 1, 1), activation(), nn.Flatten()]
     return nn.Sequential(*layers, nn.Linear(2 * into * math.prod(sides), 1), nn.Flatten(0))
 
 
-def mlp(sizes: list[int], activation: Callable[[], nn.Module]) -> nn.Sequential:
+def mlp(sizes: list[int], activation: Activation) -> nn.Sequential:
     """Linear layers of the given sizes with an activation between them."""
     layers: list[nn.Module] = []
     for into, out in pairwise(sizes):
@@ -92,9 +93,9 @@ def build_generator(latent: int, width: int, shape: tuple[int, ...]) -> nn.Modul
     return ImageGenerator(latent, width, shape)
 
 
-def build_critic(width: int, shape: tuple[int, ...]) -> nn.Module:
+def build_critic(width: int, shape: tuple[int, ...], activation: Activation = leaky) -> nn.Module:
     """The unconstrained critic for samples of `shape`, mapping [batch, *shape] to scores [batch]."""
     if len(shape) == 1:
         hidden = HIDDEN_PER_WIDTH * width
-        return nn.Sequential(*mlp([shape[0], hidden, hidden, hidden, 1], _leaky), nn.Flatten(0))
-    return image_critic(width, shape)
+        return nn.Sequential(*mlp([shape[0], hidden, hidden, hidden, 1], activation), nn.Flatten(0))
+    return image_critic(width, shape, activation)

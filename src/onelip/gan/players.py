@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from onelip.constraint.activation import MaxMin
 from onelip.constraint.apply import constrain
 from onelip.gan.config import TrainConfig
 from onelip.gan.networks import build_critic, build_generator
@@ -39,20 +40,29 @@ def build_players(config: TrainConfig, sample_shape: tuple[int, ...]) -> Players
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(config.seed, 0, Stream.INITIALIZATION))
         generator = build_generator(config.latent, config.width, sample_shape).to(device)
-        critic = build_critic(config.width, sample_shape).to(device)
-        if config.method in SPECTRAL_KINDS:
-            constrain(
-                critic,
-                SPECTRAL_KINDS[config.method],
-                input_shape=sample_shape,
-                target=config.target,
-                iterations=config.power_iterations,
-            )
+        critic = _critic(config, sample_shape, device)
     return Players(
         generator,
         critic,
         _optimizer(config, generator, config.generator_lr),
         _optimizer(config, critic, config.critic_lr),
+    )
+
+
+def _critic(config: TrainConfig, shape: tuple[int, ...], device: torch.device) -> nn.Module:
+    if config.method == "orthogonal":
+        critic = build_critic(config.width, shape, activation=MaxMin).to(device)
+        return constrain(critic, "orthogonal", input_shape=shape, target=config.target)
+    critic = build_critic(config.width, shape).to(device)
+    if config.method not in SPECTRAL_KINDS:
+        return critic
+    return constrain(
+        critic,
+        SPECTRAL_KINDS[config.method],
+        input_shape=shape,
+        target=config.target,
+        tolerance=config.tolerance,
+        iterations=config.power_iterations if config.tolerance is None else None,
     )
 
 

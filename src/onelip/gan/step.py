@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from onelip.constraint.clip import clip_weights
-from onelip.constraint.penalty import gradient_penalty
+from onelip.constraint.penalty import gradient_penalty, zero_centred_penalty
 from onelip.data.sets import DataSet
 from onelip.gan.config import TrainConfig
 from onelip.gan.losses import LOSS_FUNCTIONS
@@ -25,7 +25,7 @@ def train_step(players: Players, data: DataSet, config: TrainConfig, step: int) 
     critic = {}
     for _ in range(config.critic_steps):
         critic = critic_step(players, data.batch(random, config.batch), config, random)
-    return critic | generator_step(players, config, random)
+    return critic | generator_step(players, data, config, random)
 
 
 def critic_step(
@@ -41,8 +41,10 @@ def critic_step(
     loss = LOSS_FUNCTIONS[config.loss].critic(real_scores, fake_scores)
     total = loss
     if config.method == "gp":
-        penalty = gradient_penalty(players.critic, real, fake, generator=random)
-        total = loss + config.penalty * penalty
+        total = loss + config.penalty * gradient_penalty(players.critic, real, fake, generator=random)
+    if config.method == "r1r2":
+        r1, r2 = (zero_centred_penalty(players.critic, x) for x in (real, fake))
+        total = loss + config.gamma / 2 * (r1 + r2)
     gradient_norm = update(players.critic, players.critic_optimizer, total)
     if config.method == "clip":
         clip_weights(players.critic, config.clip)
@@ -54,11 +56,16 @@ def critic_step(
     }
 
 
-def generator_step(players: Players, config: TrainConfig, random: torch.Generator) -> dict[str, Tensor]:
+def generator_step(
+    players: Players, data: DataSet, config: TrainConfig, random: torch.Generator
+) -> dict[str, Tensor]:
     """One generator update; the critic's weights stay as they are."""
     device = next(players.generator.parameters()).device
+    loss_function = LOSS_FUNCTIONS[config.loss]
     scores = players.critic(players.generator(noise(config, random, device)))
-    loss = LOSS_FUNCTIONS[config.loss].generator(scores)
+    if loss_function.relative:
+        scores = scores - players.critic(data.batch(random, config.batch).to(device))
+    loss = loss_function.generator(scores)
     gradient_norm = update(players.generator, players.generator_optimizer, loss)
     return {"generator_loss": loss.detach(), "generator_gradient_norm": gradient_norm}
 
