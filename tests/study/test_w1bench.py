@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from onelip.certificate.certify import certify
+from onelip.constraint.activation import FullSort
 from onelip.errors import ArgumentError, DataError, NonFiniteError
 from onelip.study.w1bench.critics import Distance, Fold, build, frozen, matrices
 from onelip.study.w1bench.published import _table, published
@@ -67,7 +68,8 @@ def test_every_critic_trains_and_is_scored(critic):
     assert not any("onelip.constraint.spectral" in type(m).__module__ for m in plain.modules())
     points = pair.sample(torch.Generator().manual_seed(1), 50).x
     # Baking divides each of three layers by a bound at most 0.1 % above its norm; features are about 4 long.
-    torch.testing.assert_close(network.eval()(points.float()).double(), plain(points), atol=0.015, rtol=0)
+    scores = network.eval()(points.to(torch.float64 if cell.double else torch.float32))
+    torch.testing.assert_close(scores.double(), plain(points), atol=0.015, rtol=0)
     score = evaluate_potential(plain, pair, size=64)
     assert math.isfinite(score.cos.value)
     assert abs(score.cos.value) <= 1
@@ -99,7 +101,7 @@ def test_the_best_critic_stays_on_the_manifold_at_a_large_learning_rate():
     network, _, _ = trained("best", dim=5, steps=200, lr=2e-2, width=12)
     for W in matrices(network):
         gram = (W.T @ W if W.shape[0] >= W.shape[1] else W @ W.T).detach()
-        torch.testing.assert_close(gram, torch.eye(len(gram)), atol=1e-3, rtol=0)
+        torch.testing.assert_close(gram, torch.eye(len(gram)).to(gram), atol=1e-3, rtol=0)
 
 
 def test_the_best_critic_learns_a_small_pair():
@@ -114,6 +116,48 @@ def test_the_best_critic_starts_as_the_distance_from_the_origin():
     cell = cell_of("best", 16, 4, 0)
     x = torch.randn(10, 16)
     torch.testing.assert_close(build(cell)(x), -x.norm(dim=1), atol=1e-4, rtol=1e-4)
+
+
+def test_a_deep_critic_starts_with_folds_that_halve_the_samples():
+    cell = cell_of("best", 2, 64, 0)
+    critic = build(cell)
+    z = 5 * torch.rand(4000, 2, generator=torch.Generator().manual_seed(0)) - 2.5
+    for layer in critic[:-1]:
+        z = layer(z).detach()
+        if isinstance(layer, nn.Linear):
+            positive = (z > 0).double().mean(0)
+            assert positive.shape == (cell.width,)
+            assert (positive - 0.5).abs().max() < 0.06  # the medians of 2,048 points, on 4,000 others
+    torch.testing.assert_close(critic[-1].c.detach(), z.mean(0), atol=0.01, rtol=0)
+
+
+def test_biases_and_the_centre_move_at_their_own_rate():
+    cell = cell_of("best", 64, 4, 0, batch=16, width=64)
+    critic = build(cell)
+    train(
+        critic,
+        funnel_pair(64, 4, 0),
+        dataclasses.replace(cell, steps=1),
+        torch.Generator(),
+        tick=lambda step: None,
+    )
+    assert cell.bias_lr == pytest.approx(cell.lr * (64 * 2.5**2 / 3) ** 0.5)
+    moved = torch.cat([critic[0].bias, critic[-1].c]).detach().abs()  # Adam begins with its rate
+    torch.testing.assert_close(moved, torch.full_like(moved, cell.bias_lr * rate(cell, 0)), rtol=1e-3, atol=0)
+
+
+def test_the_best_critic_sorts_where_centres_abound_in_many_dimensions():
+    sorts = {
+        (dim, n)
+        for dim in (2, 16, 64, 128)
+        for n in (4, 64, 256)
+        if cell_of("best", dim, n, 0).activation == "fullsort"
+    }
+    assert sorts == {(64, 64), (64, 256), (128, 256)}
+    network, _, cell = trained("best", activation="fullsort", lr=1e-2)
+    assert any(isinstance(layer, FullSort) for layer in network)
+    certificate = certify(frozen(network, cell), (3,), starts=1)
+    assert certificate.lower <= certificate.upper <= 1 + 1e-9
 
 
 def test_maxmin_is_the_fold_of_half_of_rotated_channels():
@@ -159,12 +203,22 @@ def test_batches_of_the_two_laws_are_independent():
 
 
 def test_the_rate_is_published_or_falls_to_zero():
-    flat, falling = cell_of("gp-relu", 2, 4, 0), cell_of("best", 2, 4, 0)
+    flat, falling = cell_of("gp-relu", 2, 4, 0), cell_of("best", 16, 4, 0)
     assert {rate(flat, step) for step in (0, 100, flat.steps)} == {1.0}
     rates = [rate(falling, step) for step in range(falling.steps + 1)]
     assert 0 < rates[0] < 0.05
     assert max(rates) > 0.9
     assert rates[-1] < 1e-9
+
+
+def test_the_rate_falls_by_as_many_steps_a_decade_in_the_plane():
+    cell = dataclasses.replace(cell_of("best", 2, 4, 0), steps=1000)
+    assert cell.schedule == "geometric"
+    assert cell.double
+    assert rate(cell, 0) == 1 / 50
+    assert rate(cell, 100) == rate(cell, 300) == 1
+    decades = [math.log10(rate(cell, step)) for step in range(300, 1001, 100)]
+    assert decades == pytest.approx([-6 * i / 7 for i in range(8)])
 
 
 def test_divergence_stops_with_where_it_happened():

@@ -17,6 +17,7 @@ from onelip.transport.funnel import HALF_WIDTH
 Method = Literal["clip", "gp", "lp", "constrained", "stiefel"]
 Kind = Literal["spectral", "spectral-reshaped", "orthogonal"]
 Activation = Literal["relu", "maxmin", "fullsort", "fold"]
+Schedule = Literal["constant", "cosine", "geometric"]
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ class Cell:
     pair: None for the pair drawn from `seed`; otherwise the digest of the stored one. seed: of the pair
     drawn, of the first weights and of the samples. width, depth: of the hidden layers. centred: whether
     their first biases halve the samples. bias_lr: of biases and of the distance's centre, lr where None.
-    cosine: whether the learning rate falls to zero along a cosine. clip, penalty: c of clipping, λ of the
-    gradient penalty.
+    schedule: of the learning rate (training.py). double: whether it trains in float64. clip, penalty: c of
+    clipping, λ of the gradient penalty.
     """
 
     dim: int
@@ -84,7 +85,8 @@ class Cell:
     centred: bool = False
     bias_lr: float | None = None
     betas: tuple[float, float] = (0.9, 0.999)
-    cosine: bool = False
+    schedule: Schedule = "constant"
+    double: bool = False
     clip: float = 0.04
     penalty: float = 10.0
 
@@ -126,10 +128,12 @@ def _published(dim: int) -> dict[str, Any]:
 
 def _best(dim: int, funnels: int) -> dict[str, Any]:
     """The one recipe of "best": sizes are functions of D and N, nothing is tuned a cell at a time."""
+    plane = dim < 8  # P crowds at the centres: a gradient is as right as its tips are sharp, at any scale
     few = dim >= 4 * funnels  # so few centres that the first layer can tell them apart
-    depth = 6 if dim < 8 else 2 if few or dim > 32 else 4
-    width = max(2 * dim, 64 if few else 128)
-    lr = 0.04 / width**0.5  # Adam moves every entry by about lr, a matrix by up to √(rows · columns) as much
+    depth = 6 if plane else 2 if few or dim > 32 else 4
+    width = max(2 * dim, 64 if few or funnels < 16 else 128)
+    # Adam moves every entry by about lr, a matrix by up to √(rows · columns) times as much.
+    lr = (0.02 if plane else 0.04) / width**0.5
     return {
         "batch": 512,
         "width": width,
@@ -138,6 +142,6 @@ def _best(dim: int, funnels: int) -> dict[str, Any]:
         "centred": depth > 2,
         "lr": lr,
         "bias_lr": lr * (dim * HALF_WIDTH**2 / 3) ** 0.5,  # as much of ‖x‖ as lr is of a unit row
-        "betas": (0.9, 0.999),
-        "cosine": True,
+        "schedule": "geometric" if plane else "cosine",
+        "double": plane,
     }

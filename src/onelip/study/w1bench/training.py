@@ -21,17 +21,19 @@ from onelip.transport.funnel import HALF_WIDTH
 Tick = Callable[[int], None]
 STEPS_BETWEEN_TICKS = 20
 _WARMUP = 50
+_HELD, _DECADES = 0.3, 6
 _RETRACTION = 2  # iterations: one would do for small steps, the first ones are not
 
 
 def train(critic: nn.Module, pair: FunnelPair, cell: Cell, generator: torch.Generator, tick: Tick) -> None:
     """`cell.steps` updates in place; `tick` hears how many are done. Raises NonFiniteError on divergence."""
+    dtype = torch.float64 if cell.double else torch.float32
+    critic.to(dtype).train()
     optimizer = torch.optim.Adam(_groups(critic, cell), betas=cell.betas)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(cell, step))
-    critic.train()
     for step in range(1, cell.steps + 1):
         optimizer.zero_grad()
-        loss = objective(critic, *draw(pair, generator, cell.batch), cell, generator)
+        loss = objective(critic, *draw(pair, generator, cell.batch, dtype), cell, generator)
         loss.backward()
         _step(critic, optimizer, cell)
         schedule.step()
@@ -42,17 +44,26 @@ def train(critic: nn.Module, pair: FunnelPair, cell: Cell, generator: torch.Gene
 
 
 def rate(cell: Cell, step: int) -> float:
-    """The learning rate as a fraction of `cell.lr`: constant, or a short warm-up and a cosine to zero."""
-    if not cell.cosine:
+    """The learning rate as a fraction of `cell.lr`.
+
+    constant; or a short warm-up and then a cosine to zero, or "geometric": constant, then as many steps to
+    every decade, which tips need that are resolved decade by decade.
+    """
+    if cell.schedule == "constant":
         return 1.0
-    return min(1.0, (step + 1) / _WARMUP) * 0.5 * (1 + math.cos(math.pi * min(step / cell.steps, 1.0)))
+    warm, done = min(1.0, (step + 1) / _WARMUP), min(step / cell.steps, 1.0)
+    if cell.schedule == "cosine":
+        return warm * 0.5 * (1 + math.cos(math.pi * done))
+    return warm * 10 ** (-_DECADES * max(0.0, done - _HELD) / (1 - _HELD))
 
 
-def draw(pair: FunnelPair, generator: torch.Generator, batch: int) -> tuple[Tensor, Tensor]:
+def draw(
+    pair: FunnelPair, generator: torch.Generator, batch: int, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, Tensor]:
     """Independent batches of P and of Q. Two draws: rows of one are coupled by the plan that is sought."""
     x = pair.sample(generator, batch).x
-    y = (2 * torch.rand(x.shape, generator=generator) - 1) * HALF_WIDTH
-    return x.float(), y
+    y = (2 * torch.rand(x.shape, generator=generator, dtype=dtype) - 1) * HALF_WIDTH
+    return x.to(dtype), y
 
 
 def objective(critic: nn.Module, x: Tensor, y: Tensor, cell: Cell, generator: torch.Generator) -> Tensor:
