@@ -133,7 +133,7 @@ def _best(dim: int, funnels: int) -> dict[str, Any]:
     depth = 6 if plane else 2 if few or dim > 32 else 4
     width = max(2 * dim, 64 if few or funnels < 16 else 128)
     # Adam moves every entry by about lr, a matrix by up to √(rows · columns) times as much.
-    lr = (0.02 if plane else 0.04) / width**0.5
+    lr = 0.04 / width**0.5 * ((4 / funnels) ** 0.25 if plane else 1.0)
     return {
         "batch": 512,
         "width": width,
