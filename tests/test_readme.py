@@ -44,7 +44,8 @@ def test_the_numbers_are_those_of_the_committed_results():
 
 
 def test_the_defaults_are_those_of_the_code():
-    rows = re.findall(r"^\| `([a-z0-9-]+)` \|.*?\| (\w+).*?\| ([\d.e-]+) \|", README.read_text(), re.MULTILINE)
+    row = re.compile(r"^\| `([a-z0-9-]+)` \|.*?\| (\w+).*?\| ([\d.e-]+) \|", re.MULTILINE)
+    rows = row.findall(README.read_text())
     assert {name: (METHODS[name]["optimizer"], METHODS[name]["critic_lr"]) for name in METHODS} == {
         name: (optimizer.lower(), float(rate)) for name, optimizer, rate in rows
     }

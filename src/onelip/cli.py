@@ -58,16 +58,30 @@ class Sample:
 
 @dataclass(frozen=True)
 class Study:
-    """Train every run of a preset and write figures and a report. Resumes where it stopped."""
+    """Train every run of a preset that is missing, and write figures and a report. Resumes where it stopped.
+
+    quick: clip, gp and sn side by side on MNIST in minutes. paper: the whole study, half a day of one core.
+    merge A B ...: put the runs of several stores into one.
+    """
 
     preset: Annotated[str, tyro.conf.Positional] = "quick"
-    """quick: clip, gp and sn side by side on MNIST in minutes."""
+    """quick, paper, or merge."""
+    stores: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    """merge: the stores to read, or study folders that have one in them."""
+    into: Path = Path("results/study")
+    """merge: the store to write."""
     out: Path | None = None
     """Folder of the study (default: runs/<preset>)."""
+    store: Path | None = None
+    """Folder of the small files that remain, a run each; what it holds is not trained (default: OUT/store)."""
+    groups: str | None = None
+    """Groups of the preset in place of all, with commas between them: main,losses."""
+    only: str = "*"
+    """Pattern of the names of the runs to train: 'sn*-0'."""
     workers: int = 2
     """Runs at a time, each in a process of its own with one thread."""
     seeds: str | None = None
-    """Seeds in place of the preset's: 3, 0-4 or 0,2,5."""
+    """3, 0-4 or 0,2,5. quick: in place of its seed; paper: which of its seeds."""
     steps: int | None = None
     """Generator steps in place of the preset's."""
     width: int | None = None
@@ -76,8 +90,10 @@ class Study:
     """Data set in place of the preset's."""
     data_dir: str | None = None
     """Folder of the data."""
+    device: str | None = None
+    """Device in place of the preset's: cpu, cuda, or auto."""
     dry_run: bool = False
-    """Print the runs and stop."""
+    """Print what is missing and the time that it will take, from a short calibration, and stop."""
 
 
 @dataclass(frozen=True)
@@ -174,25 +190,54 @@ def sample(options: Sample) -> int:
 def study(options: Study) -> int:
     from onelip.study.presets import expand
 
+    if options.preset == "merge":
+        return _merge(options)
+    if options.stores:
+        raise ArgumentError(
+            "preset", "quick, paper or merge alone", options.stores, "see onelip study --help"
+        )
     out = options.out or Path("runs") / options.preset
+    store = options.store or out / "store"
     if options.workers < 1:
         raise ArgumentError("workers", "positive", options.workers, "pass --workers 2")
-    changed = {name: getattr(options, name) for name in ("steps", "width", "data", "data_dir")}
-    configs = expand(options.preset, options.seeds, {k: v for k, v in changed.items() if v is not None})
-    if options.dry_run:
-        print(json.dumps({name: dataclasses.asdict(config) for name, config in configs.items()}, indent=1))
-        return 0
-    from onelip.study.study import run_study, write_results
+    changed = {name: getattr(options, name) for name in ("steps", "width", "data", "data_dir", "device")}
+    overrides = {name: value for name, value in changed.items() if value is not None}
+    configs = expand(options.preset, options.seeds, overrides, options.groups, options.only)
+    from onelip.study.study import missing_runs, run_study, write_results
 
+    missing = missing_runs(configs, store)
+    if options.dry_run:
+        return _plan(options, configs, set(missing))
     began = time.monotonic()
-    with _progress({name: config.steps for name, config in configs.items()}) as progress:
-        outcomes = run_study(configs, out, options.workers, progress)
-    code = _exit_code(outcomes, len(configs))
+    with _progress({name: config.steps for name, config in missing.items()}) as progress:
+        outcomes = run_study(configs, out, options.workers, progress, store)
+    code = _exit_code(outcomes, len(missing))
     if code == EXIT_INTERRUPTED:
         return code
-    report = write_results(f"onelip study: {options.preset}", configs, out)
+    report = write_results(f"onelip study: {options.preset}", configs, out, store)
     _say(f"{len(configs)} runs and their figures in {time.monotonic() - began:.0f} s: open {report}")
     return code
+
+
+def _plan(options: Study, configs: dict[str, TrainConfig], missing: set[str]) -> int:
+    import torch
+    from rich.console import Console
+
+    from onelip.study.calibrate import plan
+
+    torch.set_num_threads(1)
+    Console().print(plan(options.preset, options.groups, configs, missing))
+    return 0
+
+
+def _merge(options: Study) -> int:
+    from onelip.study.records import merge
+
+    if not options.stores:
+        raise ArgumentError("stores", "one or more folders", "none", "onelip study merge A B --into C")
+    inside = [path / "store" if (path / "store").is_dir() else path for path in options.stores]
+    copied = merge(inside, options.into)
+    return _say(f"{copied} runs copied into {options.into}")
 
 
 def theory(options: Theory) -> int:

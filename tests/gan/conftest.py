@@ -20,7 +20,7 @@ SMALL = TrainConfig(
     samples_every=6,
     checkpoint_every=4,
 )
-CLOCK = {"seconds", "elapsed_seconds", "peak_memory_mib"}
+CLOCK = {"seconds", "cpu_seconds", "elapsed_seconds", "peak_memory_mib"}
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from onelip.gan.run import RunFolder
 from onelip.study.engine import Job, run_jobs
 from onelip.study.presets import expand
 from onelip.study.progress import LineProgress, progress_for
-from onelip.study.store import read_run, summarize
+from onelip.study.store import read_run
 from onelip.study.study import run_study
 from tests.gan.conftest import assert_same_run
 
@@ -90,8 +90,7 @@ def test_the_same_runs_again_train_nothing(studied):
     out, _ = studied
     before = {p: p.read_bytes() for p in out.rglob("metrics.jsonl")}
     configs = expand("quick", overrides={"steps": 12, "width": 4})
-    outcomes = run_study(configs, out, 2, lines(dict.fromkeys(configs, 12)))
-    assert [outcome.result.status for outcome in outcomes] == ["finished"] * 3
+    assert run_study(configs, out, 2, lines(dict.fromkeys(configs, 12))) == []
     assert {p: p.read_bytes() for p in out.rglob("metrics.jsonl")} == before
 
 
@@ -162,7 +161,7 @@ def test_one_run_that_fails_does_not_stop_the_others(tmp_path, changes, ending):
     assert by_name["good"].result.status == "finished"
     bad = by_name["bad"].result
     assert (bad.status if bad else "failed") == ending
-    assert summarize(read_run(tmp_path / "runs" / "bad"))["status"] == ("diverged" if bad else "unfinished")
+    assert read_run(tmp_path / "runs" / "bad").summary["status"] == ("diverged" if bad else "unfinished")
 
 
 def test_a_worker_that_dies_is_reported_as_such(tmp_path, monkeypatch):

@@ -91,6 +91,10 @@ class TrainConfig:
     """Steps between sample grids from fixed noise."""
     checkpoint_every: int = 50
     """Steps between checkpoints."""
+    evaluate_every: int = 0
+    """Steps between evaluations of 2,000 generated samples, and of the critic on test data; 0: none."""
+    certify_every: int = 0
+    """Steps between certificates of the critic's Lipschitz constant; 0: none."""
 
     def resolved(self) -> TrainConfig:
         """This configuration, checked, with the method's defaults in place of None.
@@ -128,6 +132,12 @@ class TrainConfig:
                 raise ArgumentError(name, "in [0, 1)", getattr(self, name), "leave it to the method")
         if self.penalty < 0:
             raise ArgumentError("penalty", "zero or positive", self.penalty, "pass --penalty 10")
+        for name in ("evaluate_every", "certify_every"):
+            if getattr(self, name) < 0:
+                raise ArgumentError(name, "zero or positive", getattr(self, name), "0 means never")
+        if self.evaluate_every and self.data in ("fashion-mnist", "images"):
+            remedy = "evaluate the finished run with `onelip evaluate --features`"
+            raise ArgumentError("evaluate_every", f"0 for {self.data}", self.evaluate_every, remedy)
         if self.tolerance is not None and not 0 < self.tolerance < 1:
             raise ArgumentError("tolerance", "between 0 and 1", self.tolerance, "pass --tolerance 0.01")
 

@@ -19,7 +19,7 @@ from onelip.data.sets import DataSet
 from onelip.files import write_atomically
 from onelip.gan.checkpoint import load_newest, save_checkpoint
 from onelip.gan.config import TrainConfig
-from onelip.gan.observe import observe_gradients, observe_layers
+from onelip.gan.observe import Observer, nothing, observe_gradients, observe_layers
 from onelip.gan.players import Players, build_players, run_device
 from onelip.gan.records import flatten
 from onelip.gan.run import RunFolder, RunResult
@@ -34,26 +34,32 @@ def train(
     path: Path,
     should_stop: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] = lambda message: None,
+    bring: Callable[[TrainConfig, DataSet], Observer] = nothing,
 ) -> RunResult:
     """Train one pair of players in the folder `path`, or continue where it stopped.
 
     A finished run returns its result at once. On the CPU an interrupted run, continued, ends with the
     weights and metrics of one that was never interrupted, bit for bit. `should_stop` is asked after
-    every step; `say` receives what the user should know. Raises CheckpointError for a folder of
-    another configuration.
+    every step; `say` receives what the user should know; `bring` makes what measures beside the loop.
+    Raises CheckpointError for a folder of another configuration.
     """
     config = config.resolved()
     run = RunFolder(path)
     run.claim(config)
     with run.lock():
         result = run.result()
-        return result if result is not None else _train(config, run, should_stop, say)
+        return result if result is not None else _train(config, run, should_stop, say, bring)
 
 
 def _train(
-    config: TrainConfig, run: RunFolder, should_stop: Callable[[], bool], say: Callable[[str], None]
+    config: TrainConfig,
+    run: RunFolder,
+    should_stop: Callable[[], bool],
+    say: Callable[[str], None],
+    bring: Callable[[TrainConfig, DataSet], Observer],
 ) -> RunResult:
     data = load(config.data, Path(config.data_dir) if config.data_dir else None)
+    observe = bring(config, data)
     players = build_players(config, data.sample_shape)
     done = _restore(players, config, run, say)
     run.begin(done + 1, data.sample_shape, provenance())
@@ -61,7 +67,7 @@ def _train(
         _draw_samples(players, config, run, 0)
     with run.metrics_path.open("a") as metrics, scalar_writer(run.path, done + 1) as write_scalars:
         for step in range(done + 1, config.steps + 1):
-            record = _measured_step(players, data, config, step)
+            record = _measured_step(players, data, config, step, observe)
             broken = [name for name, value in flatten(record).items() if not math.isfinite(value)]
             if broken:
                 return run.finish(RunResult("diverged", step, f"{' and '.join(broken)} not finite"))
@@ -89,24 +95,38 @@ def _restore(players: Players, config: TrainConfig, run: RunFolder, say: Callabl
     return step
 
 
-def _measured_step(players: Players, data: DataSet, config: TrainConfig, step: int) -> dict[str, Any]:
-    """One training step and the measurements that are due, as a record of plain numbers."""
-    began = time.perf_counter()
+def _measured_step(
+    players: Players, data: DataSet, config: TrainConfig, step: int, observe: Observer
+) -> dict[str, Any]:
+    """One training step and the measurements that are due, as a record of plain numbers.
+
+    seconds, cpu_seconds: of the training alone. elapsed_seconds: with the measurements.
+    """
+    began, cpu_began = time.perf_counter(), time.process_time()
     values = train_step(players, data, config, step)
     record: dict[str, Any] = {"step": step} | _to_floats(values)
     record["seconds"] = time.perf_counter() - began
+    record["cpu_seconds"] = time.process_time() - cpu_began
+    record["peak_memory_mib"] = _peak_memory_mib(run_device(config))
 
     def due(every: int) -> bool:
         return step % every == 0 or step in (1, config.steps)
 
-    if all(map(math.isfinite, record.values())):
+    if not _weights_are_finite(players):
+        record["weights"] = math.nan
+    elif all(map(math.isfinite, record.values())):
         if due(config.gradients_every):
             record["input_gradient"] = observe_gradients(players, data, config, step)
         if due(config.layers_every):
             record["layers"] = observe_layers(players.critic, data.sample_shape)
+        record |= observe(players, step)
     record["elapsed_seconds"] = time.perf_counter() - began
-    record["peak_memory_mib"] = _peak_memory_mib(run_device(config))
     return record
+
+
+def _weights_are_finite(players: Players) -> bool:
+    parameters = [*players.generator.parameters(), *players.critic.parameters()]
+    return bool(torch.isfinite(torch.nn.utils.get_total_norm(parameters)))
 
 
 def _to_floats(values: dict[str, Tensor]) -> dict[str, float]:

@@ -1,8 +1,8 @@
-"""What is measured on a critic while it trains: input gradients, and every layer's norms."""
+"""What is measured on a critic while it trains: input gradients, every layer's norms, and what else is brought."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,14 @@ from onelip.gan.random import Stream, generator_for
 from onelip.gan.step import noise
 from onelip.linear.layers import LINEAR_LAYERS, input_shapes
 from onelip.linear.norm import operator_norm, reshaped_norm
+
+Observer = Callable[[Players, int], dict[str, Any]]
+"""Measurements that are due after a step, as nested plain numbers; {} where none is. Changes no state."""
+
+
+def nothing(config: TrainConfig, data: DataSet) -> Observer:
+    """An observer that never measures."""
+    return lambda players, step: {}
 
 
 def input_gradient_norms(critic: nn.Module, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, " batch"]:

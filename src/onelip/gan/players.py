@@ -11,7 +11,7 @@ from torch import nn
 from onelip.constraint.activation import MaxMin
 from onelip.constraint.apply import constrain
 from onelip.gan.config import TrainConfig
-from onelip.gan.networks import build_critic, build_generator
+from onelip.gan.networks import build_critic, build_generator, leaky
 from onelip.gan.random import Stream, derived_seed
 
 SPECTRAL_KINDS = {"sn": "spectral-reshaped", "sn-operator": "spectral"}
@@ -49,11 +49,23 @@ def build_players(config: TrainConfig, sample_shape: tuple[int, ...]) -> Players
     )
 
 
+def plain_critic(config: TrainConfig, shape: tuple[int, ...], critic: nn.Module) -> nn.Module:
+    """A copy on the CPU without constraints, of the weights that the critic applies in its present mode."""
+    plain = _unconstrained(config, shape)
+    for name, layer in plain.named_modules():
+        for parameter, value in layer.named_parameters(recurse=False):
+            value.data.copy_(getattr(critic.get_submodule(name), parameter))
+    return plain
+
+
+def _unconstrained(config: TrainConfig, shape: tuple[int, ...]) -> nn.Module:
+    return build_critic(config.width, shape, MaxMin if config.method == "orthogonal" else leaky)
+
+
 def _critic(config: TrainConfig, shape: tuple[int, ...], device: torch.device) -> nn.Module:
+    critic = _unconstrained(config, shape).to(device)
     if config.method == "orthogonal":
-        critic = build_critic(config.width, shape, activation=MaxMin).to(device)
         return constrain(critic, "orthogonal", input_shape=shape, target=config.target)
-    critic = build_critic(config.width, shape).to(device)
     if config.method not in SPECTRAL_KINDS:
         return critic
     return constrain(

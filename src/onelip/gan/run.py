@@ -79,7 +79,7 @@ class RunFolder:
         if not (self.path / "config.json").exists():
             write_json(self.path / "config.json", ours)
             return
-        differing = differing_fields(self._read("config.json", "delete the folder to start over"), ours)
+        differing = differing_fields(dataclasses.asdict(self.config()), ours)
         if differing:
             fields = ", ".join(f"{name} (there {a}, now {b})" for name, (a, b) in differing.items())
             raise CheckpointError(

@@ -28,10 +28,11 @@ POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Job:
-    """One run: where, and what."""
+    """One run: where, and what; and the store that it enters once it has ended."""
 
     path: Path
     config: TrainConfig
+    store: Path | None = None
 
     @property
     def name(self) -> str:
@@ -125,6 +126,9 @@ def _work(job: Job, messages: Connection, stop: Event) -> None:
     import torch
 
     from onelip.gan.loop import train
+    from onelip.study.observers import bring
+    from onelip.study.records import write_record
+    from onelip.study.store import read_run
 
     torch.set_num_threads(1)
     asked = False
@@ -141,7 +145,9 @@ def _work(job: Job, messages: Connection, stop: Event) -> None:
         return asked or engine is None or not engine.is_alive() or stop.is_set()
 
     try:
-        result = train(job.config, job.path, should_stop, say=lambda text: messages.send(("say", text)))
+        result = train(job.config, job.path, should_stop, lambda text: messages.send(("say", text)), bring)
+        if job.store is not None and result.status != "interrupted":
+            write_record(job.store, read_run(job.path))
         messages.send(("result", result))
     except OnelipError as error:
         messages.send(("error", str(error)))

@@ -174,7 +174,7 @@ def samples(groups: Grouped) -> Figure:
     for ax, (method, runs) in zip(
         figure.subplots(1, len(groups), squeeze=False)[0], groups.items(), strict=True
     ):
-        picture = runs[0].samples()[-1]
+        picture = runs[0].pictures[-1]
         with Image.open(picture) as grid:
             ax.imshow(np.asarray(grid), cmap="gray", interpolation="nearest")
         ax.set_title(f"{METHOD_TITLES[method]}, step {int(picture.stem.partition('-')[2])}")

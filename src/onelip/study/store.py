@@ -1,4 +1,4 @@
-"""Read finished runs back: curves as arrays, and the few numbers that a table quotes."""
+"""A run as a study reads it: curves as arrays, and the few numbers that a table quotes."""
 
 from __future__ import annotations
 
@@ -19,33 +19,31 @@ FINAL_SHARE = 0.1  # a run's final number is the mean over the last tenth of its
 
 @dataclass(frozen=True)
 class Curve:
-    """Values at the steps where they were measured."""
+    """Values at the steps where they were measured.
+
+    deviations: where a value is the mean over a window of steps, their standard deviation within it.
+    """
 
     steps: Float[np.ndarray, " points"]
     values: Float[np.ndarray, " points"]
+    deviations: Float[np.ndarray, " points"] | None = None
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """One run as it lies on disk."""
+    """One run: from its folder, with every record, or from a store, with thinned curves."""
 
     name: str
-    folder: RunFolder
     config: TrainConfig
     result: RunResult | None
     curves: dict[str, Curve]
+    summary: dict[str, Any]
+    pictures: tuple[Path, ...]
 
-    def final(self, metric: str) -> float | None:
-        """Mean over the last tenth of the run; None where the metric was never measured there."""
-        curve = self.curves.get(metric)
-        if curve is None:
-            return None
-        late = curve.values[curve.steps > (1 - FINAL_SHARE) * curve.steps[-1]]
-        return float(late.mean())
-
-    def samples(self) -> list[Path]:
-        """The sample grids, in order of steps."""
-        return sorted(self.folder.samples_path.glob("step-*.png"))
+    @property
+    def setting(self) -> str:
+        """The name without the seed: runs of one setting differ in the seed alone."""
+        return self.name.rpartition("-")[0]
 
 
 def read_run(path: Path) -> StoredRun:
@@ -60,41 +58,84 @@ def read_run(path: Path) -> StoredRun:
             steps.append(step)
             values.append(value)
     curves = {name: Curve(np.array(s, float), np.array(v, float)) for name, (s, v) in points.items()}
-    return StoredRun(path.name, folder, folder.config(), folder.result(), curves)
+    pictures = tuple(sorted(folder.samples_path.glob("step-*.png")))
+    return StoredRun(path.name, folder.config(), folder.result(), curves, _summary(folder, curves), pictures)
 
 
-def summarize(run: StoredRun) -> dict[str, Any]:
+def _summary(folder: RunFolder, curves: dict[str, Curve]) -> dict[str, Any]:
     """The final numbers of one run, ready for JSON."""
-    seconds = run.curves.get("seconds")
-    elapsed = run.curves.get("elapsed_seconds")
+    config, result = folder.config(), folder.result()
     return {
-        "method": run.config.method,
-        "seed": run.config.seed,
-        "status": run.result.status if run.result else "unfinished",
-        "step": run.result.step if run.result else run.folder.last_step(),
-        "final": {name: run.final(name) for name in FINAL_METRICS if name in run.curves},
-        "layers": {name: run.final(name) for name in sorted(run.curves) if name.startswith("layers/")},
-        "norm_product": norm_product(run),
-        "seconds_per_generator_step": None if seconds is None else float(np.median(seconds.values)),
-        "seconds": None if elapsed is None else float(elapsed.values.sum()),
-        "peak_memory_mib": None if seconds is None else float(run.curves["peak_memory_mib"].values.max()),
-        "starts": run.folder.starts(),
+        "method": config.method,
+        "seed": config.seed,
+        "status": result.status if result else "unfinished",
+        "step": result.step if result else folder.last_step(),
+        "final": {name: late_mean(curves[name]) for name in FINAL_METRICS if name in curves},
+        "layers": {name: late_mean(curves[name]) for name in sorted(curves) if name.startswith("layers/")},
+        "last": {
+            name: float(curve.values[-1]) for name, curve in curves.items() if name.startswith(MEASURED_LAST)
+        },
+        "spread": {name: spread(curves[name].values) for name in SPREAD_METRICS if name in curves},
+        "norm_product": norm_product(curves),
+        "starts": folder.starts(),
+        **_costs(curves),
     }
 
 
-def norm_product(run: StoredRun) -> float | None:
+def late_mean(curve: Curve) -> float:
+    """Mean over the last tenth of the run."""
+    return float(curve.values[curve.steps > (1 - FINAL_SHARE) * curve.steps[-1]].mean())
+
+
+def spread(values: Float[np.ndarray, " steps"]) -> dict[str, float]:
+    """How a positive quantity is distributed over the steps: an explosion is far above the median.
+
+    >>> spread(np.array([1.0, 1.0, 2.0, 1.0, 30.0]))["share_above_10_medians"]
+    0.2
+    """
+    median = float(np.median(values))
+    return {
+        "median": median,
+        "quantile_99": float(np.quantile(values, 0.99)),
+        "largest": float(values.max()),
+        "share_above_10_medians": float((values > EXPLOSION * median).mean()),
+    }
+
+
+def _costs(curves: dict[str, Curve]) -> dict[str, float]:
+    """Seconds of training by the clock and of the processor, and the memory before any evaluation."""
+    if "seconds" not in curves:
+        return {}
+    wall, cpu = (curves[name].values for name in ("seconds", "cpu_seconds"))
+    # The process's memory never falls: what was measured before the first evaluation is the training's.
+    observed = [curve.steps[0] for name, curve in curves.items() if name.startswith(MEASURED_LAST)]
+    memory = curves["peak_memory_mib"]
+    return {
+        "seconds_per_generator_step": float(np.median(wall)),
+        "cpu_seconds_per_generator_step": float(np.median(cpu)),
+        "seconds": float(curves["elapsed_seconds"].values.sum()),
+        "training_seconds": float(wall.sum()),
+        "training_cpu_seconds": float(cpu.sum()),
+        "peak_memory_mib": float(memory.values[memory.steps <= min(observed, default=np.inf)].max()),
+    }
+
+
+def norm_product(curves: dict[str, Curve]) -> float | None:
     """Product of the layers' proved upper bounds where they were last measured: above ‖f‖_Lip here.
 
     The study's critics are linear maps in series with 1-Lipschitz activations between them.
     """
     uppers = [
         curve.values[-1]
-        for name, curve in run.curves.items()
+        for name, curve in curves.items()
         if name.startswith("layers/") and name.endswith("/operator/upper")
     ]
     return math.prod(uppers) if uppers else None
 
 
+EXPLOSION = 10
+MEASURED_LAST = ("evaluation/", "scores/", "certificate/", "final/")
+SPREAD_METRICS = ("generator_gradient_norm", "critic_gradient_norm")
 FINAL_METRICS = (
     "generator_loss",
     "critic_loss",

@@ -13,29 +13,44 @@ from onelip.provenance import provenance
 from onelip.study.engine import Job, Outcome, run_jobs
 from onelip.study.figures import write_figures
 from onelip.study.progress import Progress
+from onelip.study.records import is_stored, read_record
 from onelip.study.report import report_html
-from onelip.study.store import read_run, summarize
+from onelip.study.store import StoredRun, read_run
 
 
-def run_study(configs: dict[str, TrainConfig], out: Path, workers: int, progress: Progress) -> list[Outcome]:
-    """Train every run in OUT/runs that is not finished there. Refuses a folder of other configurations.
+def missing_runs(configs: dict[str, TrainConfig], store: Path) -> dict[str, TrainConfig]:
+    """Those that the store does not hold. Raises CheckpointError where it holds others under their names."""
+    return {name: config for name, config in configs.items() if not is_stored(store, name, config)}
+
+
+def run_study(
+    configs: dict[str, TrainConfig], out: Path, workers: int, progress: Progress, store: Path | None = None
+) -> list[Outcome]:
+    """Train every run in OUT/runs that the store (OUT/store) lacks. Refuses a folder of other configurations.
 
     Every folder is claimed before anything is trained, so that a conflict costs nothing.
     """
-    jobs = [Job(out / "runs" / name, config) for name, config in configs.items()]
+    store = out / "store" if store is None else store
+    jobs = [Job(out / "runs" / name, config, store) for name, config in missing_runs(configs, store).items()]
     for job in jobs:
         RunFolder(job.path).claim(job.config)
     return run_jobs(jobs, workers, progress)
 
 
-def write_results(title: str, configs: dict[str, TrainConfig], out: Path) -> Path:
-    """Summary, figures and report of the runs in OUT; returns the report's path."""
-    runs = [read_run(out / "runs" / name) for name in configs]
+def write_results(title: str, configs: dict[str, TrainConfig], out: Path, store: Path | None = None) -> Path:
+    """Summary, figures and report of the runs, as far as they have come; returns the report's path."""
+    runs = [_stored(name, out, out / "store" if store is None else store) for name in configs]
     if not any(run.curves for run in runs):
         raise OnelipError(f"no run in {out} recorded a step: there is nothing to draw")
-    summary = {"provenance": provenance(), "runs": {run.name: summarize(run) for run in runs}}
+    summary = {"provenance": provenance(), "runs": {run.name: run.summary for run in runs}}
     write_json(out / "summary.json", summary)
     figures = write_figures(runs, out / "figures")
     page = report_html(title, summary, {run.name: dataclasses.asdict(run.config) for run in runs}, figures)
     write_atomically(out / "report.html", page.encode())
     return out / "report.html"
+
+
+def _stored(name: str, out: Path, store: Path) -> StoredRun:
+    """The run with all of its records where its folder is here, else as the store has it."""
+    here = (out / "runs" / name / "config.json").exists()
+    return read_run(out / "runs" / name) if here else read_record(store, name)

@@ -1,0 +1,198 @@
+"""The store of a study: one small JSON file a run, committed, merged, and read back as `StoredRun`s.
+
+STORE/runs/<setting>-<seed>.json
+    name, config    the resolved configuration, every field
+    result          {status: finished | diverged, step, message}
+    summary         numbers over all steps, before any thinning:
+        method, seed, status, step
+        final       {metric: mean over the last tenth of the run}: losses, gradient norms, input gradients
+        layers      the same of layers/<layer>/{reshaped, operator/lower, operator/upper}
+        last        {metric: value after the last step}, of a finished run:
+                    evaluation/*           the yardstick on 2,000 samples: frechet_distance, recall, modes, …
+                    final/*                the same on the published number of samples
+                    final/transport/*      estimate (Ŵ₁ of the critic), exact (W₁), on `samples` held-out ones
+                    scores/<set>/*         mean, deviation of f on train, test and generated samples
+                    certificate/*          lower ≤ ‖f‖_Lip ≤ upper; at_boundary: share of weights on ±c (clip)
+        spread      {generator_gradient_norm, critic_gradient_norm: {median, quantile_99, largest,
+                    share_above_10_medians}}
+        norm_product   of the layers' proved upper bounds
+        seconds_per_generator_step, cpu_seconds_per_generator_step   medians, of the training alone
+        training_seconds, training_cpu_seconds                       sums of the same
+        seconds, peak_memory_mib                                     all included; before the first evaluation
+        starts      commit, versions and machine of each start
+    curves          {metric: {steps, values, deviations?}}: what is measured every step as WINDOWS means with the
+                    standard deviation within each window, at the window's last step; what is measured rarely
+                    as it is. Beside the metrics above, training_seconds and training_cpu_seconds up to a step.
+STORE/samples/<setting>.png   seed 0's samples over time, a row each time, from fixed noise
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from onelip.errors import CheckpointError
+from onelip.files import write_atomically
+from onelip.gan.config import TrainConfig, differing_fields
+from onelip.gan.run import RunResult
+from onelip.gan.sampling import png
+from onelip.study.presets import PLANAR
+from onelip.study.store import Curve, StoredRun
+
+WINDOWS = 40
+DIGITS = 5  # significant, of what is an estimate; bounds keep all of theirs
+BOUNDS = ("certificate/", "layers/")
+STRIP_ROWS, GRID_ROWS = 6, 8
+_SUMS = {"seconds": "training_seconds", "cpu_seconds": "training_cpu_seconds"}
+_NOT_KEPT = ("elapsed_seconds", "peak_memory_mib", "final/")
+
+
+def write_record(store: Path, run: StoredRun) -> None:
+    """Put a run that has ended into the store, with its samples over time if its seed is 0."""
+    assert run.result is not None, "only what has ended is stored"
+    record = {
+        "name": run.name,
+        "config": dataclasses.asdict(run.config),
+        "result": dataclasses.asdict(run.result),
+        "summary": run.summary,
+        "curves": {name: _plain(name, curve) for name, curve in thinned(run.curves).items()},
+    }
+    content = json.dumps(record, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    for folder in ("runs", "samples"):
+        (store / folder).mkdir(parents=True, exist_ok=True)
+    if run.config.seed == 0 and run.pictures:
+        write_atomically(store / "samples" / f"{run.setting}.png", png(strip(run)))
+    write_atomically(_path(store, run.name), content.encode() + b"\n")
+
+
+def read_records(store: Path) -> dict[str, StoredRun]:
+    """Every run of the store by name, in order of names."""
+    return {path.stem: read_record(store, path.stem) for path in sorted((store / "runs").glob("*.json"))}
+
+
+def read_record(store: Path, name: str) -> StoredRun:
+    """One run of the store; CheckpointError where its file is not what was written."""
+    path = _path(store, name)
+    try:
+        record = json.loads(path.read_text())
+        curves = {metric: _curve(plain) for metric, plain in record["curves"].items()}
+        config, result = TrainConfig(**record["config"]), RunResult(**record["result"])
+        summary = record["summary"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}): delete it to train the run again") from None
+    picture = store / "samples" / f"{name.rpartition('-')[0]}.png"
+    return StoredRun(name, config, result, curves, summary, (picture,) if picture.exists() else ())
+
+
+def is_stored(store: Path, name: str, config: TrainConfig) -> bool:
+    """Whether the store holds this run; CheckpointError where it holds another under the same name."""
+    if not _path(store, name).exists():
+        return False
+    there = dataclasses.asdict(read_record(store, name).config)
+    differing = differing_fields(there, dataclasses.asdict(config))
+    if differing:
+        fields = ", ".join(f"{field} (there {a}, now {b})" for field, (a, b) in differing.items())
+        raise CheckpointError(f"{store} holds another run {name}: {fields}: choose another --store")
+    return True
+
+
+def merge(sources: list[Path], into: Path) -> int:
+    """Copy what `into` lacks from the other stores; how many runs. Nothing is copied where two contradict."""
+    found: dict[str, Path] = {}
+    for source in sources:
+        paths = sorted((source / "runs").glob("*.json"))
+        if not paths:
+            raise CheckpointError(f"{source} is no store of runs: name the folder that holds runs/*.json")
+        for path in paths:
+            config = read_record(source, path.stem).config
+            for store in {found.get(path.stem, source), into}:
+                is_stored(store, path.stem, config)
+            found.setdefault(path.stem, source)
+    missing = {name: source for name, source in found.items() if not _path(into, name).exists()}
+    for folder in ("runs", "samples"):
+        (into / folder).mkdir(parents=True, exist_ok=True)
+    for name, source in missing.items():
+        write_atomically(_path(into, name), _path(source, name).read_bytes())
+    for source in sources:
+        for picture in sorted((source / "samples").glob("*.png")):
+            if not (into / "samples" / picture.name).exists():
+                shutil.copyfile(picture, into / "samples" / picture.name)
+    return len(missing)
+
+
+def thinned(curves: dict[str, Curve]) -> dict[str, Curve]:
+    """Curves of at most WINDOWS points, and the seconds of training up to a step.
+
+    >>> steps = np.arange(1.0, 81.0)
+    >>> curve = thinned({"generator_loss": Curve(steps, steps % 2)})["generator_loss"]
+    >>> curve.steps[:2].tolist(), curve.values[:2].tolist(), curve.deviations[:2].tolist()
+    ([2.0, 4.0], [0.5, 0.5], [0.5, 0.5])
+    """
+    sums = {
+        total: _every(Curve(curves[name].steps, curves[name].values.cumsum()))
+        for name, total in _SUMS.items()
+        if name in curves
+    }
+    kept = {name: c for name, c in curves.items() if name not in _SUMS and not name.startswith(_NOT_KEPT)}
+    # A mean of bounds is no bound: of those, some are picked.
+    thin = {name: _every(c) if name.startswith(BOUNDS) else _windowed(c) for name, c in kept.items()}
+    return sums | thin
+
+
+def strip(run: StoredRun) -> Image.Image:
+    """The first row of the run's sample grids over time; of points in the plane the last picture."""
+    if run.config.data in PLANAR:
+        return Image.open(run.pictures[-1])
+    chosen = np.unique(np.linspace(0, len(run.pictures) - 1, STRIP_ROWS).round().astype(int))
+    grids = [np.asarray(Image.open(run.pictures[i])) for i in chosen]
+    return Image.fromarray(np.concatenate([grid[: len(grid) // GRID_ROWS] for grid in grids]))
+
+
+def _windowed(curve: Curve) -> Curve:
+    if len(curve.steps) <= WINDOWS:
+        return curve
+    windows = np.array_split(np.arange(len(curve.steps)), WINDOWS)
+    return Curve(
+        np.array([curve.steps[w[-1]] for w in windows]),
+        np.array([curve.values[w].mean() for w in windows]),
+        np.array([curve.values[w].std() for w in windows]),
+    )
+
+
+def _every(curve: Curve) -> Curve:
+    if len(curve.steps) <= WINDOWS:
+        return curve
+    ends = [w[-1] for w in np.array_split(np.arange(len(curve.steps)), WINDOWS)]
+    return Curve(curve.steps[ends], curve.values[ends])
+
+
+def _plain(name: str, curve: Curve) -> dict[str, Any]:
+    digits = None if name.startswith(BOUNDS) else DIGITS
+    plain: dict[str, Any] = {"steps": [int(step) for step in curve.steps]}
+    plain["values"] = [_rounded(value, digits) for value in curve.values]
+    if curve.deviations is not None:
+        plain["deviations"] = [_rounded(value, DIGITS) for value in curve.deviations]
+    return plain
+
+
+def _rounded(value: float, digits: int | None) -> float:
+    return float(value) if digits is None else float(f"{value:.{digits}g}")
+
+
+def _curve(plain: dict[str, Any]) -> Curve:
+    deviations = plain.get("deviations")
+    return Curve(
+        np.array(plain["steps"], float),
+        np.array(plain["values"], float),
+        None if deviations is None else np.array(deviations, float),
+    )
+
+
+def _path(store: Path, name: str) -> Path:
+    return store / "runs" / f"{name}.json"
