@@ -164,6 +164,14 @@ def test_estimates_of_leading_eigenvalues_are_good_to_single_precision(n, rank, 
     torch.testing.assert_close(leading_eigenvalues(G, steps=32), truth, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-10, 1e-20, 1e-30, 1e-40, 0.0])
+def test_estimates_for_matrices_of_rounding_are_finite_and_no_larger(scale):
+    A = torch.randn(300, 4, 4, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
+    for G in (scale * (A + A.mH), -scale * torch.eye(4).expand_as(A).to(A), scale * torch.ones_like(A)):
+        largest = torch.linalg.eigvalsh(G)[:, -1].clamp_min(0)
+        assert (leading_eigenvalues(G) <= largest * (1 + 1e-5) + 1e-6 * scale + 1e-15).all()
+
+
 @given(st.integers(0, 2**31))
 @settings(max_examples=60, deadline=None)
 def test_an_attained_value_is_below_the_norm(seed):

@@ -106,7 +106,7 @@ def leading_eigenvalues(G: Inexact[Tensor, "batch n n"], steps: int = 20) -> Flo
         alphas.append((x.conj() * y).real.sum(-1, keepdim=True))
         y = y - alphas[-1] * x
         betas.append(torch.linalg.vector_norm(y, dim=-1, keepdim=True))
-        beta, fresh = betas[-1], betas[-1] > torch.finfo(y.dtype).eps * alphas[0]
+        beta, fresh = betas[-1], betas[-1] > torch.finfo(y.dtype).eps * alphas[0].abs()
         before, x = x, torch.where(fresh, y / beta, 0)  # else nothing but rounding is left
     diagonal, below = torch.cat(alphas, -1).squeeze(1), torch.cat(betas, -1).squeeze(1)[:, :-1]
     T = torch.diag_embed(diagonal) + torch.diag_embed(below, -1)
