@@ -73,7 +73,7 @@ class Study:
     out: Path | None = None
     """Folder of the study (default: runs/<preset>)."""
     store: Path | None = None
-    """Folder of the small files that remain, a run each; what it holds is not trained (default: OUT/store)."""
+    """Folder of the small files that remain, one a run; what it holds is not trained (default: OUT/store)."""
     groups: str | None = None
     """Groups of the preset in place of all, with commas between them: main,losses."""
     only: str = "*"

@@ -1,4 +1,4 @@
-"""What is measured on a critic while it trains: input gradients, every layer's norms, and what else is brought."""
+"""What is measured on a critic while it trains: input gradients, layers' norms, and what else is brought."""
 
 from __future__ import annotations
 

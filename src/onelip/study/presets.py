@@ -161,14 +161,15 @@ def expand(
     groups: names with commas between them, all by default. only: a pattern that names must match.
 
     >>> list(expand("quick", seeds="0-1"))
-    ['clip-0', 'clip-1', 'gp-0', 'gp-1', 'sn-0', 'sn-1']
+    ['clip-0', 'gp-0', 'sn-0', 'clip-1', 'gp-1', 'sn-1']
     >>> list(expand("paper", groups="losses", seeds="0", only="*hinge*"))
     ['sn-hinge-0']
     """
     runs = {}
     for group in chosen_groups(preset, groups).values():
-        for setting, fields in group.settings.items():
-            for seed in _seeds(preset, group, seeds):
+        # Seed by seed, so that a study that is stopped has compared all settings.
+        for seed in _seeds(preset, group, seeds):
+            for setting, fields in group.settings.items():
                 name = f"{setting}-{seed}"
                 if fnmatch(name, only) and name not in runs:
                     runs[name] = _config(preset, fields | (overrides or {}) | {"seed": seed})

@@ -20,9 +20,9 @@ STORE/runs/<setting>-<seed>.json
         training_seconds, training_cpu_seconds                       sums of the same
         seconds, peak_memory_mib                                     all included; before the first evaluation
         starts      commit, versions and machine of each start
-    curves          {metric: {steps, values, deviations?}}: what is measured every step as WINDOWS means with the
-                    standard deviation within each window, at the window's last step; what is measured rarely
-                    as it is. Beside the metrics above, training_seconds and training_cpu_seconds up to a step.
+    curves          {metric: {steps, values, deviations?}}: what is measured every step as WINDOWS means with
+                    the standard deviation within each window, at the window's last step; what is measured
+                    rarely as it is. Beside the metrics above training_seconds, training_cpu_seconds: sums.
 STORE/samples/<setting>.png   seed 0's samples over time, a row each time, from fixed noise
 """
 
