@@ -9,6 +9,7 @@ final        evaluation at the published number of samples; Ŵ₁ of the critic 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from onelip.gan.sampling import generate
 from onelip.study.yardstick import yardstick
 from onelip.transport.wasserstein import wasserstein1
 
+Critic = Callable[[Tensor], Tensor]
 SAMPLES = 2_000
 TRANSPORT_SAMPLES = 1_000  # an assignment of n points takes n³ steps
 SEED = 0  # of every real draw, so that all runs of a data set see the same ones
@@ -71,14 +73,16 @@ def bring(config: TrainConfig, data: DataSet) -> Observer:
 
 
 @torch.no_grad()
-def scores(critic: nn.Module, samples: dict[str, Tensor]) -> dict[str, dict[str, float]]:
+def scores(critic: Critic, samples: dict[str, Tensor]) -> dict[str, dict[str, float]]:
     """Mean and standard deviation of f over each set of samples."""
     values = {name: critic(x) for name, x in samples.items()}
     return {name: {"mean": float(f.mean()), "deviation": float(f.std())} for name, f in values.items()}
 
 
 @torch.no_grad()
-def transport(critic: nn.Module, real: Float[Tensor, "n *s"], generated: Float[Tensor, "m *s"]) -> dict:
+def transport(
+    critic: Critic, real: Float[Tensor, "n *sample"], generated: Float[Tensor, "m *sample"]
+) -> dict[str, float]:
     """Ŵ₁ = mean f(real) − mean f(generated), to be divided by a constant of f, and the exact W₁.
 
     Both on the same held-out samples: Ŵ₁ over a proved constant never exceeds the exact value.
