@@ -240,23 +240,26 @@ def test_soft_leaves_a_small_weight_as_it_is_and_divides_a_large_one():
 
 @pytest.mark.parametrize("kind", ["spectral", "spectral-reshaped"])
 @pytest.mark.parametrize("mode", [True, False], ids=["training", "eval"])
-def test_zero_weight_gives_zeros_and_finite_gradients_and_recovers(kind, mode):
-    layer = nn.Conv2d(2, 3, 3)
+@pytest.mark.parametrize("options", [{}, {"iterations": 40}], ids=["tolerance", "iterations"])
+@pytest.mark.parametrize("channels", [3, 1])
+def test_zero_weight_gives_zeros_and_finite_gradients_and_recovers(kind, mode, options, channels):
+    layer = nn.Conv2d(2, channels, 3)
     with torch.no_grad():
         layer.weight.zero_()
-    constrain(layer, kind, input_shape=(2, 5, 5)).train(mode)
+    constrain(layer, kind, input_shape=(2, 5, 5), **options).train(mode)
     layer.weight.sum().backward()
     assert not layer.weight.any()
     assert torch.isfinite(raw(layer).grad).all()
     with torch.no_grad():
-        raw(layer).copy_(torch.randn(3, 2, 3, 3, generator=torch.Generator().manual_seed(0)))
+        raw(layer).copy_(torch.randn(channels, 2, 3, 3, generator=torch.Generator().manual_seed(0)))
     sigma = norm(layer, (2, 5, 5)) if kind == "spectral" else reshaped_norm(layer)
     assert sigma == pytest.approx(1, rel=1e-2)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
-def test_tiny_and_huge_weights(scale):
-    layer = nn.Linear(6, 6)
+@pytest.mark.parametrize("rows", [6, 1])
+def test_tiny_and_huge_weights(scale, rows):
+    layer = nn.Linear(6, rows)
     layer.weight.data.mul_(scale)
     assert norm(constrain(layer, "spectral"), (6,)) == pytest.approx(1, rel=1e-3)
 

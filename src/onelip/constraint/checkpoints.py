@@ -26,7 +26,7 @@ def _translate(layer: nn.Module, state: dict[str, Any], prefix: str, *_: object)
     v = _pop_either(state, f"{prefix}weight_v", f"{inside}0._v")
     # An estimate that another constraint left is a start to go on from where the shapes agree; else ours is.
     own = parametrizations(layer)["weight"].state_dict(prefix=inside)
-    if f"{inside}0.basis" in own and f"{inside}0.basis" not in state and f"{inside}original" in state:
+    if f"{inside}0.pair" in own and f"{inside}0.pair" not in state and f"{inside}original" in state:
         if u is not None and v is not None:
             _start_from(own, inside, u, v)
         state.update({key: value for key, value in own.items() if key not in state})
@@ -37,8 +37,8 @@ def _pop_either(state: dict[str, Any], *keys: str) -> Tensor | None:
 
 
 def _start_from(own: dict[str, Any], inside: str, u: Tensor, v: Tensor) -> None:
-    basis = own[f"{inside}0.basis"]
-    if u.shape == own[f"{inside}0.u"].shape and v.shape == basis.shape[1:]:
+    pair = own[f"{inside}0.pair"]
+    if u.shape == own[f"{inside}0.u"].shape and v.shape == pair.shape[1:]:
         own[f"{inside}0.u"] = u
-        own[f"{inside}0.basis"] = basis.clone()
-        own[f"{inside}0.basis"][0] = v
+        own[f"{inside}0.pair"] = pair.clone()
+        own[f"{inside}0.pair"][0] = v

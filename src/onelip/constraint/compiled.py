@@ -1,8 +1,8 @@
 """`follow` and `settle` as operators that torch.compile takes whole.
 
 How often they iterate depends on the weight, which a graph cannot hold. An operator's arguments are tensors
-and plain values, so that a map travels as the integers that describe its geometry. What comes back is a copy
-of the slope, for backward: at its end a graph writes over what its operators may change, changed or not.
+and plain values, so that a map travels as the integers that describe its geometry. What comes back are
+copies, for backward: at its end a graph writes over what its operators may change, changed or not.
 """
 
 from itertools import chain
@@ -12,55 +12,69 @@ import torch
 from torch import Tensor
 
 from onelip.constraint.estimate import Estimate, Slope, follow, settle
+from onelip.constraint.patches import on_patches
 from onelip.constraint.reshaped import Reshaped
 from onelip.linear.maps import Convolution, Dense, LinearMap
 
 _TAGS = (torch.Tag.cudagraph_unsafe,)
 
 
-@torch.library.custom_op("onelip::follow", mutates_args=("u", "basis", "slope", "seen", "pace"), tags=_TAGS)
+@torch.library.custom_op(
+    "onelip::follow", mutates_args=("u", "pair", "slope", "seen", "idle", "reach"), tags=_TAGS
+)
 def follow_operator(
     weight: Tensor,
     u: Tensor,
-    basis: Tensor,
+    pair: Tensor,
     slope: Tensor,
     seen: Tensor,
-    pace: Tensor,
+    idle: Tensor,
+    reach: Tensor,
+    far: Tensor,
     tolerance: float,
     iterations: int,
     geometry: list[int],
     padding_mode: str,
-) -> Tensor:
-    """estimate.follow, and a copy of the slope; 0 iterations stand for None."""
-    estimate = Estimate(u, basis, slope, seen, pace)
-    follow(decode(weight, geometry, padding_mode), estimate, tolerance, iterations or None)
-    return slope.clone()
+) -> tuple[Tensor, Tensor]:
+    """estimate.follow, and copies of slope and idle; 0 iterations stand for None."""
+    estimate = Estimate(u, pair, slope, seen, idle, reach)
+    map = on_patches(decode(weight, geometry, padding_mode))
+    follow(map, weight, estimate, far, tolerance, iterations or None)
+    return slope.clone(), idle.clone()
 
 
-@torch.library.custom_op("onelip::settle", mutates_args=("slope_at_rest", "seen_at_rest"), tags=_TAGS)
+@torch.library.custom_op(
+    "onelip::settle", mutates_args=("slope_at_rest", "seen_at_rest", "idle_at_rest"), tags=_TAGS
+)
 def settle_operator(
     weight: Tensor,
     u: Tensor,
-    basis: Tensor,
+    pair: Tensor,
     slope: Tensor,
     seen: Tensor,
-    pace: Tensor,
+    idle: Tensor,
+    reach: Tensor,
     slope_at_rest: Tensor,
     seen_at_rest: Tensor,
+    idle_at_rest: Tensor,
+    far: Tensor,
     tolerance: float,
     geometry: list[int],
     padding_mode: str,
-) -> Tensor:
-    """estimate.settle, and a copy of the slope."""
-    estimate, rest = Estimate(u, basis, slope, seen, pace), Slope(slope_at_rest, seen_at_rest)
-    settle(decode(weight, geometry, padding_mode), estimate, rest, tolerance)
-    return slope_at_rest.clone()
+) -> tuple[Tensor, Tensor]:
+    """estimate.settle, and copies of slope and idle."""
+    estimate, rest = (
+        Estimate(u, pair, slope, seen, idle, reach),
+        Slope(slope_at_rest, seen_at_rest, idle_at_rest),
+    )
+    settle(on_patches(decode(weight, geometry, padding_mode)), weight, estimate, rest, far, tolerance)
+    return slope_at_rest.clone(), idle_at_rest.clone()
 
 
 @follow_operator.register_fake
 @settle_operator.register_fake
-def _like_the_weight(weight: Tensor, *_: Any) -> Tensor:
-    return torch.empty_like(weight)
+def _like_the_weight(weight: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+    return weight.new_empty(weight.numel()), weight.new_empty(())
 
 
 def encode(map: LinearMap) -> tuple[list[int], str]:

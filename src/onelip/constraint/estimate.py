@@ -1,11 +1,10 @@
 """Estimates of σ(W) = ⟨G, W⟩ that follow W, kept in tensors that are changed in place.
 
-The weight is compared with the copy that was seen last, so that a change is noticed however it was made,
-through `.data` too. In training u and v are then kept until the weight has gone a stride (the path Σ‖ΔW‖/σ
-since the last estimate), because ⟨G, W⟩ follows all that happens along u and v. The next estimate shows how
-much was missed meanwhile: the stride is halved where that was too much, doubled where it was next to nothing.
-In eval mode every change is followed at once until the estimate has converged, in tensors of its own: to
-look at a network does not change how it goes on to train.
+In training u and v are kept until W has gone further than their reach, because ⟨G, W⟩ follows all that
+happens along u and v. The next estimate shows how much was missed meanwhile: the reach is halved where that
+was too much, doubled where it was little. In eval mode every change is followed at once until the estimate
+has converged, in tensors of its own: to look at a network does not change how it goes on to train. The
+weight is compared with a copy, so that a change is noticed however it was made, through `.data` too.
 """
 
 from __future__ import annotations
@@ -16,150 +15,153 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from onelip.constraint.tracking import BLOCK, converge, direction_of_change, put_in
+from onelip.constraint.tracking import (
+    CURIOSITY,
+    Leading,
+    converge,
+    direction_of_change,
+    krylov_step,
+    orthonormal,
+)
 from onelip.linear.maps import LinearMap
-from onelip.linear.power import lanczos, normalize, start_vector
+from onelip.linear.power import normalize, start_vector
 
-SHORTEST_STRIDE, LONGEST_STRIDE = 0.2, 3.0  # in units of the tolerance
-STEPS_IN_TRAINING, STEPS_AT_REST = 8, 300
-AUDIT_STEPS = 16
+FAST = 10  # a change beyond this, in units of tolerance · σ, is looked into for itself
+MAX_POWERS = 8  # for one change of the weight
+SHORTEST_REACH, LONGEST_REACH = 0.2, 3.0  # in units of tolerance · σ
 
 
 class Slope(NamedTuple):
-    """G, the gradient of ⟨u, A(W) v⟩, and the weight that was seen last."""
+    """The gradient G of ⟨u, A(W) v⟩, the weight that it was made for, and 1 where that is zero, else 0."""
 
     slope: Tensor
     seen: Tensor
+    idle: Tensor
 
 
 class Estimate(NamedTuple):
-    """u and basis (right vectors, the leading one first) of an earlier weight, and what follows from them."""
+    """u and pair (right vectors, the leading one first) of the weight that was seen, and what follows."""
 
     u: Tensor
-    basis: Tensor
+    pair: Tensor
     slope: Tensor
     seen: Tensor
-    pace: Tensor  # path, stride and renewals until an audit; float64 on the CPU
+    idle: Tensor
+    reach: Tensor  # how far the weight may go, ‖W − seen‖, until u and v are renewed
 
 
-class Renewal(NamedTuple):
-    """New singular vectors, and by how much, relative, σ rose with them."""
+def start_pair(map: LinearMap) -> Tensor:
+    """Reproducible random directions to start from."""
+    size = min(2, math.prod(map.in_shape))
+    rows = torch.stack([start_vector(map, seed) for seed in range(size)]).flatten(1)
+    return orthonormal(rows).reshape(size, *map.in_shape)
 
-    u: Tensor
-    basis: Tensor
-    missed: float
+
+def follow(
+    map: LinearMap, weight: Tensor, estimate: Estimate, far: Tensor, tolerance: float, iterations: int | None
+) -> None:
+    """Training: bring `estimate` up to date with the weight, which is detached."""
+    drift = torch.dist(weight, estimate.seen).item()
+    if drift <= estimate.reach.item():
+        return
+    with torch.no_grad(), torch.autocast(weight.device.type, enabled=False):
+        scaled = _safe(map, weight)
+        if scaled is None:
+            estimate.idle.fill_(1)
+        elif iterations is not None:
+            _take(scaled.map, _iterate(scaled.map, estimate, iterations), estimate)
+        else:
+            _renew(scaled, estimate, far, drift / scaled.factor, tolerance)
+        estimate.seen.copy_(weight)
+
+
+def _renew(scaled: Scaled, estimate: Estimate, far: Tensor, drift: float, tolerance: float) -> None:
+    map, W = scaled.map, scaled.map.weight
+    before = torch.dot(estimate.slope.to(W), W.flatten()).item()
+    if drift > FAST * tolerance * before:
+        change = torch.sub(W, estimate.seen.to(W), alpha=1 / scaled.factor)
+        feed, powers = 0.1 * direction_of_change(map, change, far.to(W)), (4, MAX_POWERS)
+    else:
+        feed, powers = CURIOSITY * far.to(W), (1, MAX_POWERS)
+    leading = krylov_step(map, estimate.pair.to(W), feed, before, tolerance / 5, powers)
+    _take(map, leading, estimate)
+    missed = leading.sigma / before - 1 if before > 0 else math.inf
+    stretch = 0.5 if missed > tolerance else 2.0 if missed < tolerance / 4 else 1.0
+    unit = tolerance * leading.sigma * scaled.factor
+    reach = stretch * estimate.reach.item()
+    estimate.reach.fill_(min(max(reach, SHORTEST_REACH * unit), LONGEST_REACH * unit))
+
+
+def _take(map: LinearMap, leading: Leading, estimate: Estimate) -> None:
+    estimate.idle.fill_(leading.sigma == 0)
+    if leading.sigma == 0:
+        return
+    estimate.u.copy_(leading.u)
+    estimate.pair[: len(leading.pair)].copy_(leading.pair)
+    estimate.slope.copy_(map.weight_gradient(leading.u[None], leading.pair[:1]).flatten())
 
 
 @torch.no_grad()
-def follow(map: LinearMap, estimate: Estimate, tolerance: float, iterations: int | None) -> None:
-    """Training: bring `estimate` up to date with the weight of `map`."""
-    if torch.equal(map.weight, estimate.seen):
+def settle(
+    map: LinearMap, weight: Tensor, estimate: Estimate, rest: Slope, far: Tensor, tolerance: float
+) -> None:
+    """Eval: make `rest` the converged slope of the weight, starting from `estimate`, which stays."""
+    if torch.equal(weight, rest.seen):
         return
-    if iterations is not None:
-        _follow_fixed(map, estimate, iterations)
-        return
-    path, stride, wait = estimate.pace.tolist()
-    path, wait = path + _step_length(map.weight, estimate), wait - 1
-    audit, renewal = wait <= 0, None
-    if path >= stride or audit:
-        renewal = renew(map, estimate, tolerance / 3, STEPS_IN_TRAINING, audit=audit)
-    if renewal is not None:
-        _take(renewal, map, estimate)
-        path, stride = 0.0, _next_stride(stride, renewal.missed, tolerance)
-        wait = _next_wait(renewal.missed, tolerance) if audit else wait
-    estimate.pace.copy_(torch.tensor([path, stride, wait], dtype=torch.float64))
-    estimate.seen.copy_(map.weight)
-
-
-def _follow_fixed(map: LinearMap, estimate: Estimate, iterations: int) -> None:
-    renewal = iterate(map, estimate, iterations)
-    if renewal is not None:
-        _take(renewal, map, estimate)
-    estimate.seen.copy_(map.weight)
-
-
-def _take(renewal: Renewal, map: LinearMap, estimate: Estimate) -> None:
-    estimate.u.copy_(renewal.u)
-    estimate.basis.copy_(renewal.basis)
-    estimate.slope.copy_(slope_of(map, estimate.u, estimate.basis))
+    rest.seen.copy_(weight)
+    leading = at_rest(map, weight, estimate.pair, far, tolerance)
+    rest.idle.fill_(leading is None)
+    if leading is not None:
+        rest.slope.copy_(slope_of(map, weight, leading.u, leading.pair))
 
 
 @torch.no_grad()
-def settle(map: LinearMap, estimate: Estimate, rest: Slope, tolerance: float) -> None:
-    """Eval: make `rest` the converged slope of the weight of `map`, starting from `estimate`, which stays."""
-    if torch.equal(map.weight, rest.seen):
-        return
-    rest.seen.copy_(map.weight)
-    renewal = renew(map, estimate, tolerance / 100, STEPS_AT_REST, audit=True)
-    if renewal is not None:
-        rest.slope.copy_(slope_of(map, renewal.u, renewal.basis))
+def at_rest(map: LinearMap, weight: Tensor, pair: Tensor, far: Tensor, tolerance: float) -> Leading | None:
+    """The leading singular pair to a hundredth of the tolerance; None where the weight has no directions."""
+    with torch.autocast(weight.device.type, enabled=False):
+        scaled = _safe(map, weight)
+        if scaled is None:
+            return None
+        leading = converge(scaled.map, pair.to(scaled.map.weight), far.to(scaled.map.weight), tolerance / 100)
+    return leading if leading.sigma > 0 else None
 
 
-def iterate(map: LinearMap, estimate: Estimate, iterations: int) -> Renewal | None:
+def _iterate(map: LinearMap, estimate: Estimate, iterations: int) -> Leading:
     """Power iterations from u, as in Miyato et al. 2018, algorithm 1."""
-    unit = _of_size_one(map)
-    if unit is None:
-        return None
-    with torch.autocast(unit.weight.device.type, enabled=False):
-        basis = estimate.basis.to(unit.weight.dtype)
-        u, v = estimate.u[None].to(basis), basis[:1]
-        for _ in range(iterations):
-            v = normalize(unit.adjoint(u), otherwise=v)
-            u = normalize(unit.apply(v))
-    return Renewal(u[0], torch.cat([v, basis[1:]]), missed=0.0)
+    u, v, sigma = estimate.u[None].to(map.weight), estimate.pair[:1].to(map.weight), 0.0
+    for _ in range(iterations):
+        v = normalize(map.adjoint(u), otherwise=v)
+        Av = map.apply(v)
+        sigma = torch.linalg.vector_norm(Av).item()
+        u = Av / sigma if sigma > 0 else Av
+    return Leading(sigma, u[0], v)
 
 
-def renew(
-    map: LinearMap, estimate: Estimate, tolerance: float, max_steps: int, *, audit: bool
-) -> Renewal | None:
-    """Ritz steps from the basis, and from what the weight moved along; in an audit, from far away instead."""
-    unit = _of_size_one(map)
-    if unit is None:
-        return None
-    change = (map.weight - estimate.seen).to(unit.weight)
-    before = (estimate.slope * unit.weight).sum()
-    with torch.autocast(unit.weight.device.type, enabled=False):
-        far = start_vector(unit, BLOCK)
-        fresh = lanczos(unit, far, AUDIT_STEPS).v if audit else direction_of_change(unit, change, far)
-        basis = put_in(fresh, estimate.basis.to(unit.weight))
-        sigma, u, basis = converge(unit, basis, before, tolerance, max_steps)
-    return Renewal(u, basis, (sigma / before - 1).item() if before > 0 else math.inf)
+class Scaled(NamedTuple):
+    """A map in a format that is fine enough to iterate in, and what its weight was divided by."""
+
+    map: LinearMap
+    factor: float
 
 
-def _of_size_one(map: LinearMap) -> LinearMap | None:
-    """The map scaled so that nothing over- or underflows, in a format that is fine enough to iterate in.
+def _safe(map: LinearMap, weight: Tensor) -> Scaled | None:
+    """The map around the weight, scaled where squares would over- or underflow.
 
     None for a weight that is zero or not finite: it has no directions, and those that are there are kept.
     """
-    largest = map.weight.abs().amax()
-    if not 0 < largest < math.inf:
-        return None
-    return map.with_weight(map.weight.to(torch.promote_types(map.weight.dtype, torch.float32)) / largest)
+    weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
+    if 1e-9 < torch.linalg.vector_norm(weight).item() < 1e9:
+        return Scaled(map.with_weight(weight), 1.0)
+    largest = weight.abs().amax().item()
+    return Scaled(map.with_weight(weight / largest), largest) if 0 < largest < math.inf else None
 
 
-def slope_of(map: LinearMap, u: Tensor, basis: Tensor) -> Tensor:
-    """G for u and the leading row of the basis."""
+def slope_of(map: LinearMap, weight: Tensor, u: Tensor, pair: Tensor) -> Tensor:
+    """G for u and the leading row of the pair."""
     exact = torch.promote_types(u.dtype, torch.float32)
     with torch.autocast(u.device.type, enabled=False):
-        map = map.with_weight(map.weight.to(exact))
-        return map.weight_gradient(normalize(u[None].to(exact)), normalize(basis[:1].to(exact)))
-
-
-def _step_length(weight: Tensor, estimate: Estimate) -> float:
-    """‖W − seen‖ / σ; infinite where one of them has no meaning."""
-    sigma = (estimate.slope * weight).sum()
-    step = (torch.linalg.vector_norm(weight - estimate.seen) / sigma).item()
-    return step if 0 <= step < math.inf else math.inf
-
-
-def _next_stride(stride: float, missed: float, tolerance: float) -> float:
-    if missed > tolerance / 2:
-        return max(stride / 2, SHORTEST_STRIDE * tolerance)
-    return min(stride * 2, LONGEST_STRIDE * tolerance) if missed < tolerance / 8 else stride
-
-
-def _next_wait(missed: float, tolerance: float) -> float:
-    return 8.0 if missed > tolerance / 4 else 16.0 if missed > tolerance / 16 else 32.0
+        map = map.with_weight(weight.to(exact))
+        return map.weight_gradient(normalize(u[None].to(exact)), normalize(pair[:1].to(exact))).flatten()
 
 
 def fingerprint(weight: Tensor) -> float:

@@ -8,7 +8,6 @@ Adversarial Networks", ICLR 2018, eq. 9 and 12).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -17,19 +16,20 @@ from torch import Tensor, nn
 
 from onelip.constraint.compiled import encode, follow_operator, settle_operator
 from onelip.constraint.estimate import (
-    STEPS_AT_REST,
     Estimate,
     Slope,
+    at_rest,
     fingerprint,
     follow,
-    renew,
     settle,
     slope_of,
+    start_pair,
 )
+from onelip.constraint.patches import on_patches
 from onelip.constraint.reshaped import Reshaped
-from onelip.constraint.tracking import start_block
 from onelip.linear.maps import Dense, LinearMap
 from onelip.linear.norm import operator_norm
+from onelip.linear.power import start_vector
 
 
 class SpectralNorm(nn.Module):
@@ -51,7 +51,7 @@ class SpectralNorm(nn.Module):
     """
 
     u: Tensor
-    basis: Tensor
+    pair: Tensor
 
     def __init__(
         self,
@@ -64,15 +64,18 @@ class SpectralNorm(nn.Module):
     ):
         super().__init__()
         weight = map.weight.detach()
+        map = on_patches(map)
         self.map = map.with_weight(torch.empty_like(weight, device="meta"))
         self.geometry = encode(map)
+        self.is_vector = isinstance(map, Dense | Reshaped) and 1 in (*map.in_shape, *map.out_shape)
         self.target, self.soft, self.tolerance, self.iterations = target, soft, tolerance, iterations
         self.register_buffer("u", weight.new_zeros(map.out_shape))
-        self.register_buffer("basis", start_block(map.with_weight(weight)))
+        self.register_buffer("pair", start_pair(map))
         # No buffers: averaging or broadcasting these would part them from the weight that they belong to.
-        self.slope, self.seen = torch.zeros_like(weight), torch.full_like(weight, torch.nan)
+        self.slope, self.seen = torch.zeros_like(weight).flatten(), torch.full_like(weight, torch.nan)
         self.slope_at_rest, self.seen_at_rest = self.slope.clone(), self.seen.clone()
-        self.pace = torch.tensor([math.inf, tolerance, 0.0], dtype=torch.float64)
+        self.idle, self.idle_at_rest, self.reach = (weight.new_zeros(()) for _ in range(3))
+        self.far = start_vector(map, seed=len(self.pair))
         self.refresh(weight)
 
     @property
@@ -86,24 +89,34 @@ class SpectralNorm(nn.Module):
 
     @property
     def estimate(self) -> Estimate:
-        return Estimate(self.u, self.basis, self.slope, self.seen, self.pace)
+        return Estimate(self.u, self.pair, self.slope, self.seen, self.idle, self.reach)
+
+    @property
+    def rest(self) -> Slope:
+        return Slope(self.slope_at_rest, self.seen_at_rest, self.idle_at_rest)
 
     def forward(self, weight: Float[Tensor, "*weight"]) -> Float[Tensor, "*weight"]:
-        sigma = (self._current_slope(weight.detach()) * weight).sum()
-        scale = self.target / torch.where(sigma > 0, sigma, self.target)
-        return weight * (scale.clamp_max(1) if self.soft else scale)
+        slope, idle = self._current_slope(weight.detach())
+        sigma = torch.dot(slope, weight.flatten())
+        level = torch.add(idle, sigma, alpha=1 / self.target)
+        return weight / (level.clamp_min(1) if self.soft else level)
 
-    def _current_slope(self, weight: Tensor) -> Tensor:
-        map, estimate, rest = self.map, self.estimate, Slope(self.slope_at_rest, self.seen_at_rest)
-        if torch.compiler.is_compiling() and self.training:
-            return follow_operator(weight, *estimate, self.tolerance, self.iterations or 0, *self.geometry)
+    def _current_slope(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        if self.is_vector:
+            # The norm of one row or column needs no estimate; in float64 its squares cannot overflow.
+            sigma = torch.linalg.vector_norm(weight, dtype=torch.float64)
+            idle = (sigma == 0).to(sigma)
+            return (weight / (sigma + idle)).flatten(), idle.to(weight.dtype)
+        options = self.far, self.tolerance
         if torch.compiler.is_compiling():
-            return settle_operator(weight, *estimate, *rest, self.tolerance, *self.geometry)
+            if self.training:
+                return follow_operator(weight, *self.estimate, *options, self.iterations or 0, *self.geometry)
+            return settle_operator(weight, *self.estimate, *self.rest, *options, *self.geometry)
         if self.training:
-            follow(map.with_weight(weight), estimate, self.tolerance, self.iterations)
-            return self.slope
-        settle(map.with_weight(weight), estimate, rest, self.tolerance)
-        return self.slope_at_rest
+            follow(self.map, weight, self.estimate, *options, self.iterations)
+            return self.slope, self.idle
+        settle(self.map, weight, self.estimate, self.rest, *options)
+        return self.slope_at_rest, self.idle_at_rest
 
     def right_inverse(self, weight: Float[Tensor, "*weight"]) -> Float[Tensor, "*weight"]:
         return weight
@@ -117,41 +130,46 @@ class SpectralNorm(nn.Module):
     @torch.no_grad()
     def refresh(self, weight: Float[Tensor, "*weight"]) -> None:
         """Estimate σ anew until it has converged, as after loading, averaging or editing the weight."""
-        map = self.map.with_weight(weight.detach())
-        renewal = renew(map, self.estimate, self.tolerance / 100, STEPS_AT_REST, audit=True)
-        if renewal is not None:
-            self.u.copy_(renewal.u)
-            self.basis.copy_(renewal.basis)
-        self.restart(map.weight, (0.0, self.tolerance, 0.0))
+        leading = at_rest(self.map, weight.detach(), self.pair, self.far, self.tolerance)
+        if leading is not None:
+            self.u.copy_(leading.u)
+            self.pair.copy_(leading.pair)
+        self.restart(weight, 0.0)
 
-    def restart(self, seen: Tensor, pace: tuple[float, ...]) -> None:
-        """Go on from u and the basis as they are now."""
+    def restart(self, seen: Tensor, reach: float) -> None:
+        """Go on from u and the pair as they are now."""
         self.seen.copy_(seen)
-        self.slope.copy_(slope_of(self.map.with_weight(self.seen), self.u, self.basis))
+        self.slope.copy_(slope_of(self.map, self.seen, self.u, self.pair))
+        self.idle.fill_(not self.seen.any())
+        self.reach.fill_(reach)
         self.seen_at_rest.fill_(torch.nan)
-        self.pace.copy_(torch.tensor(pace, dtype=torch.float64))
 
     def extra_repr(self) -> str:
         steps = f"iterations={self.iterations}" if self.iterations else f"tolerance={self.tolerance:g}"
         return f"{type(self.map).__name__}, target={self.target:g}, {steps}" + ", soft" * self.soft
 
     def get_extra_state(self) -> Tensor:
-        """What a run needs besides u and the basis to go on bit for bit: pace and last seen weight."""
-        header = torch.tensor([fingerprint(self.seen), *self.pace.tolist()], dtype=torch.float64)
-        return torch.cat([header.view(self.seen.dtype), self.seen.cpu().flatten()])
+        """What a run needs besides u and the pair to go on bit for bit: the last seen weight, sealed."""
+        seal = torch.tensor([fingerprint(self.seen), self.reach], dtype=torch.float64)
+        return torch.cat([seal.view(self.seen.dtype), self.seen.cpu().flatten()])
 
     @torch.no_grad()
     def set_extra_state(self, state: Tensor) -> None:
         """Where averaging or another edit broke the seal, the next forward estimates anew."""
         header, seen = state.cpu().tensor_split([state.numel() - self.seen.numel()])
-        mark, *pace = header.view(torch.float64).tolist()
-        if mark == fingerprint(seen):
-            self.restart(seen.reshape(self.seen.shape), tuple(pace))
+        seal, reach = header.view(torch.float64).tolist()
+        if seal == fingerprint(seen):
+            self.restart(seen.reshape(self.seen.shape), reach)
         else:
-            self.restart(torch.full_like(self.seen, torch.nan), (math.inf, self.tolerance, 0.0))
+            self.restart(torch.full_like(self.seen, torch.nan), 0.0)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SpectralNorm:
         super()._apply(fn, recurse)
-        for name in ("slope", "seen", "slope_at_rest", "seen_at_rest"):
+        for name in (
+            "far",
+            "reach",
+            *("slope", "seen", "idle"),
+            *("slope_at_rest", "seen_at_rest", "idle_at_rest"),
+        ):
             setattr(self, name, fn(getattr(self, name)))
         return self

@@ -1,10 +1,11 @@
 """Follow the leading singular pair of an operator whose weight moves a little at a time.
 
-A block of right vectors V goes through one Rayleigh–Ritz step on span{V, AᵀA V, P}, P being what V was one
-step ago: LOBPCG without a preconditioner (Knyazev, "Toward the Optimal Preconditioned Eigensolver", SIAM J.
-Sci. Comput. 23, 2001, algorithm 5.1) for the largest eigenvalues of AᵀA. One vector alone would lag when
-another singular value overtakes the first, because it holds next to nothing of that one's direction; a block
-holds the runners-up already, and P makes up for the crowd of singular values at the edge of a spectrum.
+The leading right vector v and one aside span a Krylov space of AᵀA, in which Rayleigh–Ritz finds the next v
+(Golub & Van Loan, "Matrix Computations", 4th ed., §10.3.6, block Lanczos with full reorthogonalisation). It
+grows until another power raises σ by next to nothing: one power where the weight moves slowly, more where it
+moves fast. v alone would lag when another singular value overtakes the first, because it holds next to
+nothing of that one's direction. The vector aside is a power iteration of its own, fed with some of another
+direction each time: it is there already when what grows, in another group say, has grown.
 """
 
 from __future__ import annotations
@@ -17,108 +18,112 @@ from jaxtyping import Float
 from torch import Tensor
 
 from onelip.linear.maps import LinearMap
-from onelip.linear.power import normalize, start_vector
+from onelip.linear.power import normalize
 
-BLOCK = 8
-LARGEST_BLOCK_ELEMENTS = 2**20  # at inputs of more than 2¹⁷ entries memory says more than a runner-up
+CURIOSITY = 0.3  # share of a random direction in the vector aside
 
 
 class Leading(NamedTuple):
-    """sigma = ⟨u, A v⟩, a lower bound of ‖A‖₂, with v the first row of the basis [V; P]."""
+    """sigma = ⟨u, A v⟩, a lower bound of ‖A‖₂; the orthonormal rows of pair are v and the vector aside."""
 
-    sigma: Float[Tensor, ""]
+    sigma: float
     u: Float[Tensor, "*out_shape"]
-    basis: Float[Tensor, "block *in_shape"]
+    pair: Float[Tensor, "rows *in_shape"]
 
 
-def start_block(map: LinearMap) -> Float[Tensor, "block *in_shape"]:
-    """Reproducible random directions to start from."""
-    n, m = math.prod(map.in_shape), math.prod(map.out_shape)
-    size = min(BLOCK, n, max(2, min(m, LARGEST_BLOCK_ELEMENTS // n)))
-    return torch.stack([start_vector(map, seed) for seed in range(size)])
+def krylov_step(
+    map: LinearMap,
+    pair: Float[Tensor, "rows *in_shape"],
+    feed: Float[Tensor, "*in_shape"],
+    sigma: float,
+    tolerance: float,
+    powers: tuple[int, int],
+) -> Leading:
+    """The vector that A stretches most in a Krylov space of AᵀA from the orthonormal rows of `pair`.
+
+    It grows by powers of AᵀA until one raises `sigma`, the estimate so far, by at most `tolerance` of it.
+    feed: another direction to look into; its length, at most 1, is its share in the vector aside.
+    powers: the least and the most of them.
+
+    >>> from onelip.linear.maps import Dense
+    >>> map, pair = Dense(torch.diag(torch.tensor([3.0, 2.0, 1.0]))), torch.eye(3)[1:]
+    >>> krylov_step(map, pair, torch.ones(3) / 10, sigma=2.0, tolerance=0.1, powers=(1, 8)).sigma
+    3.0
+    """
+    newest = map.apply(pair)
+    S, AS = pair.flatten(1), newest.flatten(1)
+    more = map.adjoint(newest).flatten(1)
+    aside = more[-1].add_(feed.flatten(), alpha=sigma**2)
+    q = None
+    for power in range(powers[1]):
+        fresh = orthonormal(torch.cat([S, more]))[len(S) :]
+        if len(fresh) == 0:
+            break
+        newest = map.apply(fresh.reshape(-1, *map.in_shape))
+        S, AS = torch.cat([S, fresh]), torch.cat([AS, newest.flatten(1)])
+        before, (sigma, q) = sigma, _ritz(AS)
+        if power + 1 >= powers[0] and sigma <= (1 + tolerance) * before:
+            break
+        more = map.adjoint(newest).flatten(1)
+    rows = _orthonormal_pair(q or _ritz(AS)[1], (S @ aside).tolist())
+    V = torch.tensor(rows, dtype=S.dtype, device=S.device) @ S
+    Av = torch.tensor(rows[0], dtype=S.dtype, device=S.device) @ AS
+    # Rounding leaves v a little off unit length; by its true length sigma stays a lower bound.
+    lengths = torch.linalg.vector_norm(V, dim=1, keepdim=True)
+    sigma = (torch.linalg.vector_norm(Av) / lengths[0]).item()
+    u = Av / sigma if sigma > 0 else Av
+    return Leading(sigma, u.reshape(map.out_shape), (V / lengths).reshape(-1, *map.in_shape))
+
+
+def _orthonormal_pair(q: list[float], p: list[float]) -> list[list[float]]:
+    """The unit vector q and p less its part in q, or what follows q where that is all of p."""
+    for candidate in (p, *torch.eye(len(q)).tolist()[:2]):
+        size = math.hypot(*candidate)
+        along = sum(a * b for a, b in zip(q, candidate, strict=True))
+        rest = [b - along * a for a, b in zip(q, candidate, strict=True)]
+        length = math.hypot(*rest)
+        if length > 0.1 * size:
+            return [q, [x / length for x in rest]]
+    return [q]
 
 
 def converge(
     map: LinearMap,
-    basis: Float[Tensor, "block *in_shape"],
-    sigma: Float[Tensor, ""],
+    pair: Float[Tensor, "rows *in_shape"],
+    far: Float[Tensor, "*in_shape"],
     tolerance: float,
-    max_steps: int,
+    *,
+    powers: tuple[int, int] = (12, 12),
+    max_steps: int = 50,
 ) -> Leading:
-    """Ritz steps, at least one, until one raises `sigma`, the last estimate, by at most `tolerance` of it."""
-    leading = ritz_step(map, basis)
-    for _ in range(max_steps - 1):
-        if leading.sigma <= (1 + tolerance) * sigma:
+    """Steps of many powers until one raises sigma by at most `tolerance`, the first from `far` as well.
+
+    pair: any rows, of which the first is taken.
+    """
+    look = orthonormal(torch.stack([pair[0], far]).flatten(1)).reshape(-1, *map.in_shape)
+    leading = krylov_step(map, look, CURIOSITY * far, 0.0, 0.0, powers)
+    for _ in range(max_steps):
+        before = leading.sigma
+        leading = krylov_step(map, leading.pair, CURIOSITY * far, before, 0.0, powers)
+        if leading.sigma <= (1 + tolerance) * before:
             break
-        sigma = leading.sigma
-        leading = ritz_step(map, leading.basis)
     return leading
 
 
 def direction_of_change(
     map: LinearMap, change: Float[Tensor, "*weight"], start: Float[Tensor, "*in_shape"]
 ) -> Float[Tensor, "*in_shape"]:
-    """What a change of the weight acts on most, after one power iteration on A(change) from a random start.
-
-    A singular value that overtakes all others does so along this. The basis may have no part in it, as where
-    another group of a convolution grows, and would then never find it.
-    """
-    largest = change.abs().amax()
-    if not 0 < largest < math.inf:
-        return start
-    A = map.with_weight(change / largest)
-    return normalize(A.adjoint(A.apply(start[None])), otherwise=start[None])[0]
+    """What a change of the weight acts on most, after one power iteration on A(change) from `start`."""
+    A = map.with_weight(change)
+    return normalize(A.adjoint(normalize(A.apply(start[None]))))[0]
 
 
-def ritz_step(map: LinearMap, basis: Float[Tensor, "block *in_shape"]) -> Leading:
-    """The directions in span{V, AᵀA V, P} that A stretches most, for basis = [V; P] of any independent rows.
-
-    >>> from onelip.linear.maps import Dense
-    >>> ritz_step(Dense(torch.diag(torch.tensor([3.0, 2.0, 1.0]))), torch.ones(1, 3)).sigma
-    tensor(2.9...)
-    """
-    count = _leading(basis)
-    V, P = basis.flatten(1).tensor_split([count])
-    AV = map.apply(basis[:count])
-    # Both are tiny beside V once V has converged: scaled up here, or the Gram matrix would lose them.
-    rest = torch.cat([_beside(V, map.adjoint(AV).flatten(1)), _beside(V, P)])
-    S = torch.cat([V, rest])
-    AS = torch.cat([AV, map.apply(rest.reshape(-1, *map.in_shape))])
-    Q = _ritz_coefficients(S, AS.flatten(1))[:count]
-    V_next, AV = (Q @ S).reshape(-1, *map.in_shape), torch.tensordot(Q, AS, 1)
-    # Rounding leaves V[0] a little off unit length; by its true length sigma stays a lower bound.
-    sigma = torch.linalg.vector_norm(AV[0]) / torch.linalg.vector_norm(V_next[0])
-    return Leading(sigma, normalize(AV[0]), torch.cat([V_next, basis[: len(P)]]))
+def orthonormal(rows: Float[Tensor, "k n"]) -> Float[Tensor, "j n"]:
+    """An orthonormal row for each row, up to n of them, of which the first i span what the first i did."""
+    return torch.linalg.qr(rows.T).Q.T
 
 
-def put_in(fresh: Float[Tensor, "*in_shape"], basis: Float[Tensor, "block *in_shape"]) -> Tensor:
-    """The basis with another direction in the place of the least of V."""
-    least = _leading(basis) - 1
-    return torch.cat([basis[:least], fresh[None], basis[least + 1 :]])
-
-
-def _leading(basis: Tensor) -> int:
-    """How many rows of [V; P] are V."""
-    return len(basis) - len(basis) // 4
-
-
-def _beside(V: Float[Tensor, "k n"], x: Float[Tensor, "m n"]) -> Float[Tensor, "m n"]:
-    """The part of x that is orthogonal to the orthonormal rows of V, each row scaled to length 1."""
-    x = _unit_rows(x)
-    return _unit_rows(x - (x @ V.T) @ V)
-
-
-def _ritz_coefficients(S: Float[Tensor, "k n"], AS: Float[Tensor, "k m"]) -> Float[Tensor, "k k"]:
-    """Rows q, best first, with Σ qᵢ Sᵢ orthonormal and ‖Σ qᵢ ASᵢ‖ stationary.
-
-    Directions in which the rows of S depend on one another are weighted with zero.
-    """
-    values, vectors = torch.linalg.eigh((S @ S.T).double())
-    independent = values > 1e-5 * values[-1]
-    whiten = vectors * torch.where(independent, values, torch.inf).rsqrt()
-    _, ritz = torch.linalg.eigh(whiten.T @ (AS @ AS.T).double() @ whiten)
-    return (whiten @ ritz).T.flip(0).to(S.dtype)
-
-
-def _unit_rows(x: Float[Tensor, "k n"]) -> Float[Tensor, "k n"]:
-    return x / torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+def _ritz(AS: Float[Tensor, "k m"]) -> tuple[float, list[float]]:
+    """The largest ‖Σ qᵢ ASᵢ‖ of all unit q, and that q."""
+    squares, vectors = torch.linalg.eigh((AS @ AS.T).double())
+    return math.sqrt(max(squares[-1].item(), 0.0)), vectors[:, -1].tolist()
