@@ -2,8 +2,8 @@
 
 A step is two forwards (real, generated), one backward and Adam's update of three convolutions and a linear
 layer at 28×28, width 16, batch 64, on one thread. Networks take turns step by step, so that each ratio
-compares neighbours in time, and the median of the ratios is quoted. Time is the thread's processor time, which
-other processes on the machine lengthen less than the clock's:
+compares neighbours in time, and the median of the ratios is quoted. Time is the processor time of the
+thread, which other processes on the machine lengthen less than the clock's:
 
     pytest benchmarks/test_constraint.py --benchmark-disable -s
 """
