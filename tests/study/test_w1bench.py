@@ -154,6 +154,7 @@ def test_the_best_critic_sorts_where_centres_abound_in_many_dimensions():
         if cell_of("best", dim, n, 0).activation == "fullsort"
     }
     assert sorts == {(64, 64), (64, 256), (128, 256)}
+    assert cell_of("best", 64, 4, 0).activation == "maxmin"
     network, _, cell = trained("best", activation="fullsort", lr=1e-2)
     assert any(isinstance(layer, FullSort) for layer in network)
     certificate = certify(frozen(network, cell), (3,), starts=1)

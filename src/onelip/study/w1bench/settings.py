@@ -135,10 +135,11 @@ def _best(dim: int, funnels: int) -> dict[str, Any]:
     # Adam moves every entry by about lr, a matrix by up to √(rows · columns) times as much.
     lr = 0.04 / width**0.5 * ((4 / funnels) ** 0.25 if plane else 1.0)
     return {
+        "steps": 2_000 if few else 4_000 if plane else _BEST_STEPS,
         "batch": 512,
         "width": width,
         "depth": depth,
-        "activation": "fullsort" if funnels >= dim > 32 else "fold",
+        "activation": "maxmin" if few else "fullsort" if funnels >= dim > 32 else "fold",
         "centred": depth > 2,
         "lr": lr,
         "bias_lr": lr * (dim * HALF_WIDTH**2 / 3) ** 0.5,  # as much of ‖x‖ as lr is of a unit row
