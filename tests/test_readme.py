@@ -22,9 +22,9 @@ def speed() -> str:
     double, single = (sorted(m["ratios"][n][1] for m in ours) for n in ("FFT+SVD float64", "FFT+SVD"))
     widest = max(m["upper"] / m["lower"] - 1 for m in ours)
     return (
-        f"- Proved in {double[0]:.0%} to {double[-1]:.0%} of the processor time of FFT+SVD in float64 ({single[0]:.0%} to "
-        f"{single[-1]:.0%} of that in float32), which proves nothing, on four convolutions and a dense layer; intervals at "
-        f"most {widest:.2%} wide (`python benchmarks/test_norms.py`).\n"
+        f"- Proved in {double[0]:.0%} to {double[-1]:.0%} of the processor time of FFT+SVD in float64 "
+        f"({single[0]:.0%} to {single[-1]:.0%} of that in float32), which proves nothing, on four convolutions "
+        f"and a dense layer; intervals at most {widest:.2%} wide (`python benchmarks/test_norms.py`).\n"
     )
 
 
