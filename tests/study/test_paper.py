@@ -236,8 +236,8 @@ def test_stores_merge_into_one_and_contradictions_into_none(stored, tmp_path):
 def test_thinned_curves_keep_means_spread_and_every_bound():
     from onelip.study.records import WINDOWS, thinned
 
-    steps = np.arange(1.0, 1001.0)
-    values = np.random.default_rng(0).normal(size=1000)
+    steps = np.arange(1.0, 1201.0)
+    values = np.random.default_rng(0).normal(size=1200)
     curves = {name: Curve(steps, values) for name in ("generator_loss", "layers/0/operator/upper", "seconds")}
     thin = thinned(curves)
     loss = thin["generator_loss"]

@@ -23,13 +23,23 @@ SMOOTHING_SHARE = 0.05  # window of the running mean, as a share of the curve
 
 # Okabe & Ito's palette: distinguishable with every common colour-vision deficiency.
 BLUE, ORANGE, GREEN, PURPLE, RED, SKY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9"
-METHOD_COLORS = {"none": "#666666", "clip": ORANGE, "gp": GREEN, "sn": BLUE, "sn-operator": PURPLE}
+METHOD_COLORS = {
+    "none": "#666666",
+    "clip": ORANGE,
+    "gp": GREEN,
+    "sn": BLUE,
+    "sn-operator": PURPLE,
+    "orthogonal": SKY,
+    "r1r2": RED,
+}
 METHOD_TITLES = {
     "none": "no constraint",
     "clip": "weight clipping",
     "gp": "gradient penalty",
     "sn": "spectral normalization",
     "sn-operator": "spectral normalization (operator)",
+    "orthogonal": "orthogonal, MaxMin",
+    "r1r2": "relativistic, R1 + R2",
 }
 LAYER_COLORS = (BLUE, ORANGE, GREEN, PURPLE, RED, SKY)
 
@@ -52,9 +62,12 @@ Grouped = dict[str, list[StoredRun]]
 
 
 def by_method(runs: Iterable[StoredRun]) -> Grouped:
-    """Runs that recorded something, grouped by method in the order of METHOD_COLORS."""
+    """Runs that recorded something, grouped by method in the order of METHOD_COLORS.
+
+    Of a method's runs those of the setting that bears its name: other settings are other groups' subject.
+    """
     runs = [run for run in runs if run.curves]
-    return {m: group for m in METHOD_COLORS if (group := [r for r in runs if r.config.method == m])}
+    return {method: group for method in METHOD_COLORS if (group := [r for r in runs if r.setting == method])}
 
 
 def smooth(
@@ -168,36 +181,81 @@ def layer_names(runs: list[StoredRun]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def certified_interval(groups: Grouped) -> Figure:
+    """What ‖f‖_Lip is proved to be at most, and witnessed to be at least, while the critic trains."""
+    figure, axes = panels(groups)
+    for ax, (method, runs) in zip(axes[0], groups.items(), strict=True):
+        for bound, style in (("upper", "-"), ("lower", "--")):
+            draw_curves(ax, curves_of(runs, f"certificate/{bound}"), METHOD_COLORS[method], bound, style)
+        ax.set_yscale("log")
+    axes[0, 0].set_ylabel(r"Lipschitz constant of the critic")
+    legend_beside(axes[0], "bound")
+    return figure
+
+
+def frechet_distance(groups: Grouped) -> Figure:
+    """All methods in one panel: against generator steps, and against the processor's seconds of training."""
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    by_steps, by_seconds = axes = figure.subplots(1, 2, sharey=True)
+    for method, runs in groups.items():
+        for run in runs:
+            curve = run.curves["evaluation/frechet_distance"]
+            label = METHOD_TITLES[method] if run is runs[0] else None
+            for ax, x in ((by_steps, curve.steps), (by_seconds, seconds_at(run, curve.steps))):
+                ax.plot(x, curve.values, color=METHOD_COLORS[method], label=label, marker="o", ms=2, lw=1)
+    by_steps.set(xlabel="generator step", ylabel="Fréchet distance", yscale="log")
+    by_seconds.set(xlabel="seconds of one core, training alone")
+    legend_beside(axes, "critic held by")
+    return figure
+
+
+def seconds_at(run: StoredRun, steps: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
+    """Seconds of the processor that training took up to each of the steps."""
+    each, total = run.curves.get("cpu_seconds"), run.curves.get("training_cpu_seconds")
+    if total is None:
+        assert each is not None, "every step records its seconds"
+        total = Curve(each.steps, each.values.cumsum())
+    return np.interp(steps, np.append(0, total.steps), np.append(0, total.values))
+
+
 def samples(groups: Grouped) -> Figure:
-    """The last grid of each method's first seed, all from the same kind of fixed noise."""
+    """The newest picture of each method, all from the same kind of fixed noise: a grid, or rows over time."""
+    groups = {method: [run for run in runs if run.pictures] for method, runs in groups.items()}
     figure = Figure(figsize=(3.2 * len(groups), 3.5), layout="constrained")
     for ax, (method, runs) in zip(
         figure.subplots(1, len(groups), squeeze=False)[0], groups.items(), strict=True
     ):
-        picture = runs[0].pictures[-1]
-        with Image.open(picture) as grid:
-            ax.imshow(np.asarray(grid), cmap="gray", interpolation="nearest")
-        ax.set_title(f"{METHOD_TITLES[method]}, step {int(picture.stem.partition('-')[2])}")
+        ax.set_title(f"{METHOD_TITLES[method]}, step {runs[0].summary['step']}" if runs else "")
         ax.set_axis_off()
+        if runs:
+            with Image.open(runs[0].pictures[-1]) as picture:
+                ax.imshow(np.asarray(picture), cmap="gray", interpolation="nearest")
     return figure
 
 
 FIGURES: dict[str, Callable[[Grouped], Figure]] = {
     "generator_loss": generator_loss,
     "critic_loss": critic_loss,
+    "frechet_distance": frechet_distance,
     "gradient_norm": gradient_norm,
     "operator_norm": operator_norm,
+    "certified_interval": certified_interval,
     "samples": samples,
 }
+# What a figure shows of each run; a run that lacks it is left out of the figure.
+NEEDS = {"frechet_distance": "evaluation/frechet_distance", "certified_interval": "certificate/upper"}
 
 
 def write_figures(runs: Iterable[StoredRun], folder: Path) -> dict[str, Path]:
-    """Draw every figure as SVG, PNG and PDF; the SVG of each by name."""
-    groups = by_method(runs)
+    """Draw every figure that the runs have something for as SVG, PNG and PDF; the SVG of each by name."""
+    runs = list(runs)
     folder.mkdir(parents=True, exist_ok=True)
     written = {}
     with mpl.rc_context(STYLE):
         for name, draw in FIGURES.items():
+            groups = by_method(run for run in runs if name not in NEEDS or NEEDS[name] in run.curves)
+            if not groups:
+                continue
             figure = draw(groups)
             figure.draw_without_rendering()
             figure.set_layout_engine("none")  # the layout just found serves every format

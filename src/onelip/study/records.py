@@ -31,6 +31,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,17 @@ from onelip.gan.sampling import png
 from onelip.study.presets import PLANAR
 from onelip.study.store import Curve, StoredRun
 
-WINDOWS = 40
+WINDOWS = 30
 DIGITS = 5  # significant, of what is an estimate; bounds keep all of theirs
 BOUNDS = ("certificate/", "layers/")
 STRIP_ROWS, GRID_ROWS = 6, 8
 _SUMS = {"seconds": "training_seconds", "cpu_seconds": "training_cpu_seconds"}
-_NOT_KEPT = ("elapsed_seconds", "peak_memory_mib", "final/")
+# Patterns of the curves that the file does without: their last values and means are in the summary.
+_NOT_KEPT = (
+    *("elapsed_seconds", "peak_memory_mib", "final/*", "critic_loss_with_penalty", "scores/*/deviation"),
+    *("input_gradient/real/max", "input_gradient/generated/max", "*_standard_error", "evaluation/samples"),
+    *("evaluation/of", "evaluation/kernel_distance", "evaluation/density", "evaluation/coverage"),
+)
 
 
 def write_record(store: Path, run: StoredRun) -> None:
@@ -129,7 +135,7 @@ def merge(sources: list[Path], into: Path) -> int:
 def thinned(curves: dict[str, Curve]) -> dict[str, Curve]:
     """Curves of at most WINDOWS points, and the seconds of training up to a step.
 
-    >>> steps = np.arange(1.0, 81.0)
+    >>> steps = np.arange(1.0, 61.0)
     >>> curve = thinned({"generator_loss": Curve(steps, steps % 2)})["generator_loss"]
     >>> curve.steps[:2].tolist(), curve.values[:2].tolist(), curve.deviations[:2].tolist()
     ([2.0, 4.0], [0.5, 0.5], [0.5, 0.5])
@@ -139,7 +145,8 @@ def thinned(curves: dict[str, Curve]) -> dict[str, Curve]:
         for name, total in _SUMS.items()
         if name in curves
     }
-    kept = {name: c for name, c in curves.items() if name not in _SUMS and not name.startswith(_NOT_KEPT)}
+    left_out = (*_SUMS, *_NOT_KEPT)
+    kept = {name: c for name, c in curves.items() if not any(fnmatch(name, out) for out in left_out)}
     # A mean of bounds is no bound: of those, some are picked.
     thin = {name: _every(c) if name.startswith(BOUNDS) else _windowed(c) for name, c in kept.items()}
     return sums | thin
@@ -177,7 +184,7 @@ def _plain(name: str, curve: Curve) -> dict[str, Any]:
     plain: dict[str, Any] = {"steps": [int(step) for step in curve.steps]}
     plain["values"] = [_rounded(value, digits) for value in curve.values]
     if curve.deviations is not None:
-        plain["deviations"] = [_rounded(value, DIGITS) for value in curve.deviations]
+        plain["deviations"] = [_rounded(value, DIGITS - 2) for value in curve.deviations]
     return plain
 
 

@@ -8,13 +8,15 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from onelip.study.table import COLUMNS, cells
+from onelip.study.table import cells, columns
 
 FIGURE_TITLES = {
     "generator_loss": "Generator loss",
     "critic_loss": "Critic loss",
+    "frechet_distance": "Fréchet distance against steps and seconds",
     "gradient_norm": "Gradient norms",
     "operator_norm": "Norms of the critic's layers",
+    "certified_interval": "Certified interval of the critic's Lipschitz constant",
     "samples": "Samples from fixed noise",
 }
 
@@ -59,12 +61,12 @@ def _json(value: object) -> str:
 def _figure(name: str, path: Path) -> str:
     title = FIGURE_TITLES[name]
     data = base64.b64encode(path.read_bytes()).decode()
-    picture = f'<img alt="{title}, one panel a method" src="data:image/svg+xml;base64,{data}">'
+    picture = f'<img alt="{title}, by method" src="data:image/svg+xml;base64,{data}">'
     return f"<h2>{title}</h2><figure>{picture}</figure>"
 
 
 def _table(runs: dict[str, dict[str, Any]]) -> str:
-    head = "".join(f"<th>{escape(title)}</th>" for title in COLUMNS.values())
+    head = "".join(f"<th>{escape(title)}</th>" for title in columns(runs).values())
     rows = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in cells(runs)
     )

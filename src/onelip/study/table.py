@@ -15,16 +15,32 @@ COLUMNS = {
     "seconds_per_generator_step": "s per generator step",
     "peak_memory_mib": "peak memory, MiB",
 }
+# Of runs that were evaluated and certified while they trained.
+OBSERVED = {
+    "final/frechet_distance": "Fréchet distance",
+    "final/recall": "recall",
+    "final/modes": "modes",
+    "final/share": "share within 3σ",
+    "certificate/lower": "‖f‖_Lip ≥",
+    "certificate/upper": "‖f‖_Lip ≤",
+}
+
+
+def columns(runs: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """COLUMNS, and those of OBSERVED that a run has a number for."""
+    seen = {metric for run in runs.values() for metric in run.get("last", {})}
+    return COLUMNS | {name: title for name, title in OBSERVED.items() if name in seen}
 
 
 def cells(runs: dict[str, dict[str, Any]]) -> list[list[str]]:
-    """One row of text a run, in the order of COLUMNS, from the `runs` of a summary."""
-    return [[_cell(name, run, column) for column in COLUMNS] for name, run in runs.items()]
+    """One row of text a run, in the order of `columns`, from the `runs` of a summary."""
+    return [[_cell(name, run, column) for column in columns(runs)] for name, run in runs.items()]
 
 
 def markdown(runs: dict[str, dict[str, Any]]) -> str:
     """The table in Markdown, as the README shows it."""
-    rows = [list(COLUMNS.values()), ["---", *["--:"] * (len(COLUMNS) - 1)], *cells(runs)]
+    titles = list(columns(runs).values())
+    rows = [titles, ["---", *["--:"] * (len(titles) - 1)], *cells(runs)]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
@@ -33,5 +49,5 @@ def _cell(name: str, run: dict[str, Any], column: str) -> str:
         return name
     if column == "status":
         return f"{run['status']} at {run['step']}"
-    value = run["final"].get(column, run.get(column))
+    value = (run | run["final"] | run.get("last", {})).get(column)
     return "–" if value is None else f"{value:.3g}"
