@@ -193,9 +193,8 @@ def study(options: Study) -> int:
     if options.preset == "merge":
         return _merge(options)
     if options.stores:
-        raise ArgumentError(
-            "preset", "quick, paper or merge alone", options.stores, "see onelip study --help"
-        )
+        received = " ".join(map(str, options.stores))
+        raise ArgumentError("stores", "left out except for merge", received, "see onelip study --help")
     out = options.out or Path("runs") / options.preset
     store = options.store or out / "store"
     if options.workers < 1:
