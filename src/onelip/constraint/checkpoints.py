@@ -24,9 +24,11 @@ def _translate(layer: nn.Module, state: dict[str, Any], prefix: str, *_: object)
             state[f"{inside}original"] = state.pop(prefix + old)
     u = _pop_either(state, f"{prefix}weight_u", f"{inside}0._u")
     v = _pop_either(state, f"{prefix}weight_v", f"{inside}0._v")
+    if f"{inside}0.pair" in state or f"{inside}original" not in state:
+        return
     # An estimate that another constraint left is a start to go on from where the shapes agree; else ours is.
     own = parametrizations(layer)["weight"].state_dict(prefix=inside)
-    if f"{inside}0.pair" in own and f"{inside}0.pair" not in state and f"{inside}original" in state:
+    if f"{inside}0.pair" in own:
         if u is not None and v is not None:
             _start_from(own, inside, u, v)
         state.update({key: value for key, value in own.items() if key not in state})
@@ -42,3 +44,4 @@ def _start_from(own: dict[str, Any], inside: str, u: Tensor, v: Tensor) -> None:
         own[f"{inside}0.u"] = u
         own[f"{inside}0.pair"] = pair.clone()
         own[f"{inside}0.pair"][0] = v
+        own[f"{inside}0._extra_state"] = u.new_empty(0)  # of no weight that was seen

@@ -29,6 +29,7 @@ from onelip.linear.power import normalize, start_vector
 FAST = 10  # a change beyond this, in units of tolerance · σ, is looked into for itself
 MAX_POWERS = 8  # for one change of the weight
 SHORTEST_REACH, LONGEST_REACH = 0.2, 3.0  # in units of tolerance · σ
+NO_REACH = -1.0  # any change counts, one whose square is zero too
 
 
 class Slope(NamedTuple):
@@ -61,29 +62,34 @@ def follow(
     map: LinearMap, weight: Tensor, estimate: Estimate, far: Tensor, tolerance: float, iterations: int | None
 ) -> None:
     """Training: bring `estimate` up to date with the weight, which is detached."""
-    drift = torch.dist(weight, estimate.seen).item()
-    if drift <= estimate.reach.item():
+    drift, reach = torch.dist(weight, estimate.seen).item(), estimate.reach.item()
+    if drift <= reach or (reach < 0 and torch.equal(weight, estimate.seen)):
         return
     with torch.no_grad(), torch.autocast(weight.device.type, enabled=False):
         scaled = _safe(map, weight)
         if scaled is None:
             estimate.idle.fill_(1)
         elif iterations is not None:
-            _take(scaled.map, _iterate(scaled.map, estimate, iterations), estimate)
+            _take(scaled.map, _iterate(scaled.map, estimate, far, iterations), estimate)
         else:
             _renew(scaled, estimate, far, drift / scaled.factor, tolerance)
+        if scaled is None or scaled.factor != 1:
+            estimate.reach.fill_(NO_REACH)
         estimate.seen.copy_(weight)
 
 
 def _renew(scaled: Scaled, estimate: Estimate, far: Tensor, drift: float, tolerance: float) -> None:
     map, W = scaled.map, scaled.map.weight
     before = torch.dot(estimate.slope.to(W), W.flatten()).item()
-    if drift > FAST * tolerance * before:
+    pair, far = estimate.pair.to(W), far.to(W)
+    if not drift <= before:  # another weight, or one after NaN
+        leading = converge(map, pair, far, tolerance / 5)
+    elif drift > FAST * tolerance * before:
         change = torch.sub(W, estimate.seen.to(W), alpha=1 / scaled.factor)
-        feed, powers = 0.1 * direction_of_change(map, change, far.to(W)), (4, MAX_POWERS)
+        feed = 0.1 * direction_of_change(map, change, far)
+        leading = krylov_step(map, pair, feed, before, tolerance / 5, (4, MAX_POWERS))
     else:
-        feed, powers = CURIOSITY * far.to(W), (1, MAX_POWERS)
-    leading = krylov_step(map, estimate.pair.to(W), feed, before, tolerance / 5, powers)
+        leading = krylov_step(map, pair, CURIOSITY * far, before, tolerance / 5, (1, MAX_POWERS))
     _take(map, leading, estimate)
     missed = leading.sigma / before - 1 if before > 0 else math.inf
     stretch = 0.5 if missed > tolerance else 2.0 if missed < tolerance / 4 else 1.0
@@ -108,11 +114,11 @@ def settle(
     """Eval: make `rest` the converged slope of the weight, starting from `estimate`, which stays."""
     if torch.equal(weight, rest.seen):
         return
-    rest.seen.copy_(weight)
     leading = at_rest(map, weight, estimate.pair, far, tolerance)
     rest.idle.fill_(leading is None)
     if leading is not None:
         rest.slope.copy_(slope_of(map, weight, leading.u, leading.pair))
+    rest.seen.copy_(weight)
 
 
 @torch.no_grad()
@@ -126,11 +132,11 @@ def at_rest(map: LinearMap, weight: Tensor, pair: Tensor, far: Tensor, tolerance
     return leading if leading.sigma > 0 else None
 
 
-def _iterate(map: LinearMap, estimate: Estimate, iterations: int) -> Leading:
-    """Power iterations from u, as in Miyato et al. 2018, algorithm 1."""
+def _iterate(map: LinearMap, estimate: Estimate, far: Tensor, iterations: int) -> Leading:
+    """Power iterations from u, as in Miyato et al. 2018, algorithm 1; from far where Aᵀ forgets u."""
     u, v, sigma = estimate.u[None].to(map.weight), estimate.pair[:1].to(map.weight), 0.0
     for _ in range(iterations):
-        v = normalize(map.adjoint(u), otherwise=v)
+        v = normalize(map.adjoint(u), otherwise=far[None].to(v))
         Av = map.apply(v)
         sigma = torch.linalg.vector_norm(Av).item()
         u = Av / sigma if sigma > 0 else Av

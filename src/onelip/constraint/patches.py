@@ -1,15 +1,19 @@
 """A convolution as one matrix product on its patches.
 
 What a convolution kernel prepares costs more than its arithmetic where the batch is one or two, as in power
-iterations: on one core these products take a third of the time.
+iterations. Many patches cost more than they save, in time and in memory.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from onelip.linear.maps import Convolution, LinearMap
+
+FEW = 2**15  # entries of all patches of one input
 
 
 class Patches(Convolution):
@@ -36,7 +40,8 @@ class Patches(Convolution):
 
 
 def on_patches(map: LinearMap) -> LinearMap:
-    """The same operator on its patches where that is possible, else the map itself."""
+    """The same operator on its patches where that is possible and quick, else the map itself."""
     if not isinstance(map, Convolution) or map.transposed or map.groups > 1 or len(map.space) != 2:
         return map
-    return Patches(**vars(map)) if map._pads_natively else map
+    entries = map.weight[0].numel() * math.prod(map.out_shape[1:])
+    return Patches(**vars(map)) if map._pads_natively and entries <= FEW else map

@@ -25,6 +25,8 @@ def select(
     if not layers:
         raise ArgumentError("module", "a network with linear layers to constrain", repr(module), "see only=")
     for name, layer in layers.items():
+        if any(parameter.is_meta for parameter in layer.parameters()):
+            raise ArgumentError("module", "one that holds numbers", "the meta device", "load weights first")
         if set(layer._parameters) != {"weight", "bias"}:
             raise ArgumentError(
                 f"{name or 'module'}.weight", "a plain parameter", "a computed one", "remove what computes it"

@@ -8,6 +8,7 @@ Adversarial Networks", ICLR 2018, eq. 9 and 12).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from onelip.constraint.compiled import encode, follow_operator, settle_operator
 from onelip.constraint.estimate import (
+    NO_REACH,
     Estimate,
     Slope,
     at_rest,
@@ -30,6 +32,9 @@ from onelip.constraint.reshaped import Reshaped
 from onelip.linear.maps import Dense, LinearMap
 from onelip.linear.norm import operator_norm
 from onelip.linear.power import start_vector
+
+# No buffers: averaging or broadcasting these would part them from the weight that they belong to.
+OWN = ("far", "reach", "slope", "seen", "idle", "slope_at_rest", "seen_at_rest", "idle_at_rest")
 
 
 class SpectralNorm(nn.Module):
@@ -71,7 +76,6 @@ class SpectralNorm(nn.Module):
         self.target, self.soft, self.tolerance, self.iterations = target, soft, tolerance, iterations
         self.register_buffer("u", weight.new_zeros(map.out_shape))
         self.register_buffer("pair", start_pair(map))
-        # No buffers: averaging or broadcasting these would part them from the weight that they belong to.
         self.slope, self.seen = torch.zeros_like(weight).flatten(), torch.full_like(weight, torch.nan)
         self.slope_at_rest, self.seen_at_rest = self.slope.clone(), self.seen.clone()
         self.idle, self.idle_at_rest, self.reach = (weight.new_zeros(()) for _ in range(3))
@@ -134,13 +138,13 @@ class SpectralNorm(nn.Module):
         if leading is not None:
             self.u.copy_(leading.u)
             self.pair.copy_(leading.pair)
-        self.restart(weight, 0.0)
+        self.restart(weight, NO_REACH)
 
     def restart(self, seen: Tensor, reach: float) -> None:
         """Go on from u and the pair as they are now."""
         self.seen.copy_(seen)
         self.slope.copy_(slope_of(self.map, self.seen, self.u, self.pair))
-        self.idle.fill_(not self.seen.any())
+        self.idle.fill_(torch.dot(self.slope, self.seen.flatten()) == 0)
         self.reach.fill_(reach)
         self.seen_at_rest.fill_(torch.nan)
 
@@ -155,21 +159,24 @@ class SpectralNorm(nn.Module):
 
     @torch.no_grad()
     def set_extra_state(self, state: Tensor) -> None:
-        """Where averaging or another edit broke the seal, the next forward estimates anew."""
-        header, seen = state.cpu().tensor_split([state.numel() - self.seen.numel()])
-        seal, reach = header.view(torch.float64).tolist()
+        """Where averaging, a cast or another edit broke the seal, the next forward estimates anew."""
+        # u may have been assigned in a new format; memory that was never initialised gets its numbers here.
+        for name in OWN:
+            setattr(
+                self, name, torch.empty_like(getattr(self, name), device=self.u.device, dtype=self.u.dtype)
+            )
+        self.far.copy_(start_vector(self.map.with_weight(self.seen), seed=len(self.pair)))
+        split = 16 // state.element_size()
+        header, seen = state[:split].cpu(), state[split:].cpu()
+        whole = len(state) == split + self.seen.numel()
+        seal, reach = header.view(torch.float64).tolist() if whole else (math.nan, NO_REACH)
         if seal == fingerprint(seen):
             self.restart(seen.reshape(self.seen.shape), reach)
         else:
-            self.restart(torch.full_like(self.seen, torch.nan), 0.0)
+            self.restart(torch.full_like(self.seen, torch.nan), NO_REACH)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SpectralNorm:
         super()._apply(fn, recurse)
-        for name in (
-            "far",
-            "reach",
-            *("slope", "seen", "idle"),
-            *("slope_at_rest", "seen_at_rest", "idle_at_rest"),
-        ):
+        for name in OWN:
             setattr(self, name, fn(getattr(self, name)))
         return self
