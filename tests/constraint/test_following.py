@@ -139,3 +139,11 @@ def test_patches_are_taken_where_they_are_few():
     small, large = (linear_map(nn.Conv2d(8, 8, 3), (8, n, n)) for n in (6, 64))
     assert isinstance(on_patches(small), Patches)
     assert on_patches(large) is large
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_of_half_precision_are_constrained(dtype):
+    layer = constrain(nn.Conv2d(3, 4, 3, padding=1).to(dtype), "spectral", input_shape=(3, 5, 5))
+    for mode in (True, False):
+        put(layer.train(mode), 2 * raw(layer).flip(0))
+        assert norm(layer, (3, 5, 5)) == pytest.approx(1, rel=0.01)

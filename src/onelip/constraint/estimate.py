@@ -55,7 +55,8 @@ def start_pair(map: LinearMap) -> Tensor:
     """Reproducible random directions to start from."""
     size = min(2, math.prod(map.in_shape))
     rows = torch.stack([start_vector(map, seed) for seed in range(size)]).flatten(1)
-    return orthonormal(rows).reshape(size, *map.in_shape)
+    exact = torch.promote_types(rows.dtype, torch.float32)
+    return orthonormal(rows.to(exact)).to(rows).reshape(size, *map.in_shape)
 
 
 def follow(
