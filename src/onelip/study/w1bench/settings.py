@@ -127,7 +127,7 @@ def _published(dim: int) -> dict[str, Any]:
 
 
 def _best(dim: int, funnels: int) -> dict[str, Any]:
-    """The one recipe of "best": sizes are functions of D and N, nothing is tuned a cell at a time."""
+    """The one recipe of "best": all its settings, the activation too, are functions of D and N."""
     plane = dim < 8  # P crowds at the centres: a gradient is as right as its tips are sharp, at any scale
     few = dim >= 4 * funnels  # so few centres that the first layer can tell them apart
     depth = 6 if plane else 2 if few or dim > 32 else 4
