@@ -1,0 +1,175 @@
+"""C4, C5, C10: the critic's Lipschitz constant, what clipping leaves of it, and the product of norms."""
+
+from __future__ import annotations
+
+import math
+
+from onelip.study.claims.evidence import Evidence, Measure, Needs
+from onelip.study.claims.measures import BOUNDS, frechet, largest, last
+from onelip.study.claims.statistics import Estimate, difference, geometric_mean, mean, ratio
+from onelip.study.claims.verdict import Claim, State, Verdict, Word, above, below, combine, every
+from onelip.study.presets import CONSTRAINTS, PRESETS
+from onelip.study.store import StoredRun
+
+SLACK = 1.01
+TIGHT = 2.0
+ROUNDING = 1e-9
+WORDS: dict[State, Word] = {"holds": "supported", "fails": "refuted", "open": "undecided"}
+# Their layers are measured at rest, σ converged, and their certificates are of the weights in use, where σ
+# lags: the two say how tight the product is, and nothing of the inequality.
+ESTIMATED = ("sn", "sn-operator")
+HELD = ("clip", "gp", "sn", "sn-operator")
+CLIPS = tuple(PRESETS["paper"].groups["clip"].settings)
+
+
+def global_constant(evidence: Evidence) -> Verdict:
+    numbers: dict[str, Estimate | float] = {}
+    for method in HELD:
+        for bound, word in BOUNDS.items():
+            found = geometric_mean(evidence.of(method, largest(bound), finished=False))
+            numbers[f"largest constant over training, {word}, {method}"] = found
+            ending = geometric_mean(evidence.of(method, last(f"certificate/{bound}")))
+            numbers[f"constant at the end, {word}, {method}"] = ending
+    states: dict[str, State] = {method: _held_at_one(evidence, method) for method in ("sn", "sn-operator")}
+    said = {"holds": "proved at most 1", "fails": "witnessed above 1", "open": "neither proved nor broken"}
+    reason = "; ".join(f"{method}: {said[state]}" for method, state in states.items())
+    effect = numbers.pop("largest constant over training, proved, sn")
+    assert isinstance(effect, Estimate)
+    found = list(states.values())
+    alike = WORDS[found[0]] if len(set(found)) == 1 else "depends"
+    return Verdict(alike, reason, effect, "largest proved constant over training, sn", numbers)
+
+
+def _held_at_one(evidence: Evidence, method: str) -> State:
+    """Of every certificate of every seed: facts, not estimates."""
+    upper, lower = (evidence.of(method, largest(bound), finished=False) for bound in ("upper", "lower"))
+    if any(value > SLACK for value in lower.values()):
+        return "fails"
+    return "holds" if all(value <= SLACK for value in upper.values()) else "open"
+
+
+def underfitting(evidence: Evidence) -> Verdict:
+    numbers: dict[str, Estimate | float] = {
+        "parameters at the boundary": mean(evidence.of("clip", _boundary))
+    }
+    for method in (*HELD, "none", "orthogonal"):
+        for bound, word in BOUNDS.items():
+            found = mean(evidence.of(method, reached(bound)))
+            numbers[f"Ŵ₁ over the {word} constant, of exact W₁, {method}"] = found
+    parts: dict[str, State] = {}
+    distances = frechet(evidence, (*HELD, *(s for s in CLIPS if s != "clip")))
+    for rival in ("gp", "sn"):
+        for bound, word in BOUNDS.items():
+            less = difference(evidence.of(rival, reached(bound)), evidence.of("clip", reached(bound)))
+            numbers[f"share of W₁, {word} constants, {rival} minus clip"] = less
+            parts[f"the critic reaches less of W₁ than {rival}'s ({word})"] = above(less, 0.0)
+        worse = ratio(distances["clip"], distances[rival])
+        during = ratio(evidence.of("clip", mean_frechet), evidence.of(rival, mean_frechet))
+        numbers |= {f"Fréchet distance, clip over {rival}": worse}
+        numbers |= {f"Fréchet distance, mean over training, clip over {rival}": during}
+        parts[f"samples worse than {rival}'s, at the end and over the training"] = every(
+            (above(worse, 1.0), above(during, 1.0))
+        )
+    best = min(CLIPS, key=lambda setting: geometric_mean(distances[setting]).value)
+    again = ratio(distances[best], distances["gp"])
+    numbers[f"Fréchet distance, best clip ({best}) over gp"] = again
+    parts["samples worse than gp's at the best c too"] = above(again, 1.0)
+    name = "Fréchet distance, clip over gp"
+    effect = numbers.pop(name)
+    assert isinstance(effect, Estimate)
+    return Verdict(*combine(parts), effect, name, numbers)
+
+
+def reached(bound: str) -> Measure:
+    """Ŵ₁ over the critic's constant, as a share of the exact W₁ on the same held-out samples."""
+
+    def measure(run: StoredRun) -> float:
+        scale = last(f"certificate/{bound}")(run) * last("final/transport/exact")(run)
+        return last("final/transport/estimate")(run) / scale if scale > 0 else math.nan
+
+    return measure
+
+
+def mean_frechet(run: StoredRun) -> float:
+    return float(run.curves["evaluation/frechet_distance"].values.mean())
+
+
+def _boundary(run: StoredRun) -> float:
+    return float(run.curves["certificate/at_boundary"].values.mean())
+
+
+def product(evidence: Evidence) -> Verdict:
+    networks = evidence.theory["product"]["result"]["networks"]
+    sound = all(n["witness"] <= n["product"] * (1 + ROUNDING) for n in networks)
+    numbers = tightness(evidence)
+    parts: dict[str, State] = {}
+    for name, estimate in _looseness(evidence).items():
+        parts[name] = below(estimate, TIGHT)
+    for method in CONSTRAINTS:
+        slack = evidence.of(method, lambda run: run.summary["norm_product"] / last("certificate/lower")(run))
+        if method not in ESTIMATED:
+            sound = sound and all(value * (1 + ROUNDING) >= 1 for value in slack.values())
+        proved = evidence.of(method, lambda run: run.summary["norm_product"] / last("certificate/upper")(run))
+        numbers[f"product over certificate, trained critic, {method}"] = geometric_mean(proved)
+        estimate = numbers[f"product over witness, trained critic, {method}"] = geometric_mean(slack)
+        parts[f"trained critic, {method}"] = below(estimate, TIGHT)
+    effect = numbers.pop("product over witness, trained critic, none")
+    assert isinstance(effect, Estimate)
+    name = "product over witness, trained critic, none"
+    if not sound:
+        return Verdict("refuted", "a witnessed ratio exceeds the product", effect, name, numbers)
+    tight, loose, between = (
+        ", ".join(n for n, s in parts.items() if s == state) for state in ("holds", "fails", "open")
+    )
+    if not loose and not between:
+        return Verdict("supported", "", effect, name, numbers)
+    rest = f"; seeds differ: {between}" if between else ""
+    reason = f"it is a bound throughout; tight: {tight or 'none'}; loose: {loose or 'none'}"
+    return Verdict("depends", reason + rest, effect, name, numbers)
+
+
+def tightness(evidence: Evidence) -> dict[str, Estimate | float]:
+    """Product of norms over the witnessed ratio, of the theory's networks by family and depth."""
+    return {f"product over witness, {name}": estimate for name, estimate in _looseness(evidence).items()}
+
+
+def _looseness(evidence: Evidence) -> dict[str, Estimate]:
+    networks = sorted(evidence.theory["product"]["result"]["networks"], key=lambda n: -n["depth"])
+    groups: dict[str, dict[int, float]] = {}
+    for n in networks:
+        groups.setdefault(f"{n['family']}, depth {n['depth']}", {})[n["seed"]] = n["product"] / n["witness"]
+    return {name: geometric_mean(values) for name, values in groups.items()}
+
+
+GLOBAL_CONSTANT = Claim(
+    "C4",
+    "Spectral normalization enforces a global Lipschitz constant of 1.",
+    f"Over every certificate of every seed: held where the proved upper bound stays below {SLACK}, broken "
+    "where a witnessed pair of inputs exceeds it, else open. Supported: held by the reshaped norm (sn) and "
+    "by the operator norm (sn-operator); refuted: broken under both; undecided: open under both; depends: "
+    "the two differ.",
+    Needs({"main": HELD}),
+    global_constant,
+)
+UNDERFITTING = Claim(
+    "C5",
+    "Weight clipping barely learns and underfits.",
+    "Parts, against gp and against sn, paired by seed: Ŵ₁ over the critic's constant, proved and "
+    "witnessed, reaches less of the exact W₁ on the same held-out samples (interval of the difference "
+    "above 0); the Fréchet distance is larger, after the last step and in the mean over the training "
+    "(intervals of the ratios above 1); larger than gp's also at the best of c = .001 to 1 (3 seeds). All "
+    "hold: supported; none: refuted; some: depends.",
+    Needs({"main": (*HELD, "none", "orthogonal"), "clip": ()}),
+    underfitting,
+)
+PRODUCT = Claim(
+    "C10",
+    "The Lipschitz constant is at most the product of the layers' norms, and the product is tight.",
+    "Refuted: a witnessed ratio exceeds the product of proved norms, in any network of the experiment "
+    f"product or any trained critic. Supported: it never does, and the product is less than {TIGHT:g} times "
+    "the witnessed ratio in each family and depth and under each constraint (interval over seeds). "
+    "Depends: it never does, and where it is tight is listed.",
+    Needs({"main": tuple(CONSTRAINTS)}, ("product",)),
+    product,
+    tightness,
+)

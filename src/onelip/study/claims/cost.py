@@ -1,0 +1,64 @@
+"""C1: is spectral normalization cheaper than a gradient penalty?"""
+
+from __future__ import annotations
+
+from onelip.study.claims.evidence import Evidence, Measure, Needs
+from onelip.study.claims.measures import mixed_machines, seconds
+from onelip.study.claims.statistics import Estimate, ratio
+from onelip.study.claims.verdict import Claim, State, Verdict, below, every
+from onelip.study.presets import PRESETS
+from onelip.study.store import StoredRun
+
+MEMORY_MARGIN = 1.02
+METHODS = ("gp", "sn", "sn-operator")
+SIZES = tuple(
+    name.removesuffix("gp") for name in PRESETS["paper"].groups["cost"].settings if name.endswith("-gp")
+)
+MAIN = ""  # the prefix of the settings that are trained in full
+
+
+def judge(evidence: Evidence) -> Verdict:
+    mixed = mixed_machines(evidence, tuple(size + method for size in (MAIN, *SIZES) for method in METHODS))
+    if mixed:
+        return Verdict("undecided", mixed)
+    numbers: dict[str, Estimate | float] = {}
+    states: dict[str, State] = {}
+    for size in (MAIN, *SIZES):
+        time, memory = (_over_gp(evidence, size, "sn", measure) for measure in (seconds, _memory))
+        name = size.removesuffix("-") or "main"
+        states[name] = every((below(time, 1.0), below(memory, MEMORY_MARGIN)))
+        numbers |= {f"time, {name}": time, f"memory, {name}": memory}
+        numbers[f"time of sn-operator, {name}"] = _over_gp(evidence, size, "sn-operator", seconds)
+    effect = numbers.pop("time, main")
+    assert isinstance(effect, Estimate)
+    lists = {
+        label: ", ".join(name for name, state in states.items() if state == wanted)
+        for label, wanted in (("cheaper", "holds"), ("not cheaper", "fails"), ("not told apart", "open"))
+    }
+    condition = "; ".join(f"{label}: {names}" for label, names in lists.items() if names)
+    found = set(states.values())
+    word = "supported" if found == {"holds"} else "refuted" if found == {"fails"} else "depends"
+    if "fails" not in found and states["main"] == "open":
+        word = "undecided"
+    return Verdict(word, condition, effect, "seconds a generator step, sn over gp, main", numbers)
+
+
+def _over_gp(evidence: Evidence, size: str, method: str, measure: Measure) -> Estimate:
+    return ratio(evidence.of(size + method, measure), evidence.of(f"{size}gp", measure))
+
+
+def _memory(run: StoredRun) -> float:
+    return run.summary["peak_memory_mib"]
+
+
+COST = Claim(
+    "C1",
+    "Spectral normalization is computationally cheaper than the gradient penalty.",
+    "Cheaper at a size: the interval of sn/gp, paired by seed, lies below 1 for processor seconds a "
+    f"generator step (of the clock on a GPU) and below {MEMORY_MARGIN} for peak memory. Supported: cheaper "
+    "at the full trainings (5 seeds) and at every width and batch of the cost runs, convolutional and MLP "
+    "(3 seeds each); refuted: at none, each shown; depends: the sizes are listed; undecided: the full "
+    "trainings do not tell.",
+    Needs({"main": ("gp", "sn", "sn-operator"), "cost": tuple(s + m for s in SIZES for m in METHODS)}),
+    judge,
+)

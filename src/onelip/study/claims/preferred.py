@@ -1,0 +1,91 @@
+"""C11: is spectral normalization what one should take today?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from onelip.study.claims.evidence import Evidence, Needs, is_finished
+from onelip.study.claims.measures import at_seconds, failures, frechet, mixed_machines, total_seconds
+from onelip.study.claims.statistics import Estimate, PerSeed, difference, geometric_mean, mean, ratio
+from onelip.study.claims.verdict import Claim, Verdict
+from onelip.study.presets import PRESETS
+
+GROUPS = ("main", "losses", "baseline")
+SETTINGS = {name: f for g in GROUPS for name, f in PRESETS["paper"].groups[g].settings.items()}
+SPECTRAL = tuple(name for name, fields in SETTINGS.items() if fields["method"].startswith("sn"))
+RIVALS = tuple(name for name in SETTINGS if name not in SPECTRAL)
+RECALL_MARGIN = 0.02
+
+
+def judge(evidence: Evidence) -> Verdict:
+    mixed = mixed_machines(evidence, tuple(SETTINGS))
+    if mixed:
+        return Verdict("undecided", mixed)
+    distances = at_equal_time(evidence, "evaluation/frechet_distance", worst=max)
+    recalls = at_equal_time(evidence, "evaluation/recall", worst=min)
+    ours, rival = (_best(distances, names) for names in (SPECTRAL, RIVALS))
+    failed = {name: sum(failures(evidence, name).values()) for name in (ours, *RIVALS)}
+    against = {name: ratio(distances[name], distances[ours]) for name in RIVALS}
+    recall = {name: difference(recalls[ours], recalls[name]) for name in RIVALS}
+    numbers: dict[str, Estimate | float] = {f"Fréchet distance, {rival} over {ours}": against[rival]}
+    numbers |= {f"recall, {ours} minus {name}": recall[name] for name in (rival, *RIVALS)}
+    numbers |= {f"seeds that fail, {name}": count for name, count in failed.items()}
+    numbers |= {f"Fréchet distance, {name}": geometric_mean(distances[name]) for name in SETTINGS}
+    numbers |= {f"Fréchet distance, {name} over {ours}": found for name, found in against.items()}
+    numbers |= {f"recall, {name}": mean(recalls[name]) for name in SETTINGS}
+    final = frechet(evidence, tuple(SETTINGS))
+    numbers |= {f"Fréchet distance after all steps, {n}": geometric_mean(v) for n, v in final.items()}
+    name = f"Fréchet distance, {rival} over {ours}"
+    effect = numbers.pop(name)
+    assert isinstance(effect, Estimate)
+    better = [name for name in RIVALS if against[name].below(1.0)]
+    level = [name for name in RIVALS if name not in better and not against[name].above(1.0)]
+    drawbacks = [f"its recall is below that of {n}" for n in RIVALS if recall[n].below(-RECALL_MARGIN)]
+    drawbacks += [f"{n} fails on fewer seeds" for n in RIVALS if failed[n] < failed[ours]]
+    if better:
+        reason = f"{', '.join(better)} better than {ours}, the best spectral setting, at equal time"
+        return Verdict("refuted", reason, effect, name, numbers)
+    if level:
+        reason = (
+            f"{effect.seeds} seeds do not tell {ours}, the best spectral setting, from {', '.join(level)}"
+        )
+        return Verdict("undecided", f"{reason}: more seeds are needed", effect, name, numbers)
+    said = f"{ours} has the best Fréchet distance at equal time"
+    if drawbacks:
+        return Verdict("depends", f"{said}; but {'; '.join(drawbacks)}", effect, name, numbers)
+    return Verdict("supported", said, effect, name, numbers)
+
+
+def at_equal_time(evidence: Evidence, metric: str, worst: Callable[..., float]) -> dict[str, PerSeed]:
+    """Of each setting and seed, when the seed's fastest setting has ended; diverged runs get the worst."""
+    runs = [run for name in SETTINGS for run in evidence.all_of(name)]
+    finished = [run for run in runs if is_finished(run)]
+    budgets: dict[int, float] = {}
+    for run in finished:
+        seed = run.config.seed
+        budgets[seed] = min(budgets.get(seed, total_seconds(run)), total_seconds(run))
+    found = {run.name: at_seconds(metric, budgets[run.config.seed])(run) for run in finished}
+    last_place = worst(found.values()) if found else math.nan
+    table: dict[str, PerSeed] = {name: {} for name in SETTINGS}
+    for run in runs:
+        table[run.setting][run.config.seed] = found.get(run.name, last_place)
+    return table
+
+
+def _best(distances: dict[str, PerSeed], names: tuple[str, ...]) -> str:
+    return min(names, key=lambda name: geometric_mean(distances[name]).value)
+
+
+PREFERRED = Claim(
+    "C11",
+    "Spectral normalization is to be preferred today.",
+    "Compared when the fastest setting of a seed has ended, by seconds of training of that seed's runs; a "
+    "diverged run counts as the worst. The best spectral setting (lowest mean log Fréchet distance; chosen "
+    f"on the same seeds, as is its best rival) against every other setting, {', '.join(RIVALS)}. Supported: "
+    "its Fréchet distance is lower than each rival's (interval of the ratio paired by seed above 1), its "
+    f"recall not lower by {RECALL_MARGIN}, and no rival fails on fewer seeds; depends: only the first; "
+    "refuted: a rival's is lower; undecided: seeds do not tell it from a rival.",
+    Needs(dict.fromkeys(GROUPS, ())),
+    judge,
+)

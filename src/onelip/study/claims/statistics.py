@@ -1,0 +1,93 @@
+"""Means over seeds and their 95 % intervals.
+
+The interval is the bootstrap's expanded percentile interval: Hesterberg, "What Teachers Should Know About
+the Bootstrap", The American Statistician 69(4), 2015. With five seeds the plain percentile interval covers
+the mean of normal data about 82 times in 100, and BCa would estimate its two corrections from the same five
+numbers; quantiles further out, as Student's t has them, bring it to about 93 in 100. It is then nearly the
+range of the seeds: a value is excluded where they all lie well on one side of it. Runs are paired by seed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.95
+RESAMPLES = 10_000
+PerSeed = dict[int, float]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds, or a ratio, and its interval; from fewer than two seeds there is none."""
+
+    value: float
+    low: float
+    high: float
+    seeds: int
+
+    def below(self, limit: float) -> bool:
+        return self.seeds > 1 and self.high < limit
+
+    def above(self, limit: float) -> bool:
+        return self.seeds > 1 and self.low > limit
+
+
+def mean(values: PerSeed) -> Estimate:
+    """Arithmetic mean; what is not finite does not count as a seed.
+
+    >>> mean({0: 1.0, 1: 1.0, 2: 1.0})
+    Estimate(value=1.0, low=1.0, high=1.0, seeds=3)
+    """
+    kept = [values[seed] for seed in sorted(values) if math.isfinite(values[seed])]
+    if not kept:
+        return Estimate(0.0, 0.0, 0.0, 0)
+    low, high = _interval(tuple(kept))
+    return Estimate(float(np.mean(kept)), low, high, len(kept))
+
+
+def geometric_mean(values: PerSeed) -> Estimate:
+    """Of positive values; others do not count as seeds."""
+    logs = mean({seed: math.log(value) for seed, value in values.items() if value > 0})
+    if not logs.seeds:
+        return logs
+    return Estimate(math.exp(logs.value), math.exp(logs.low), math.exp(logs.high), logs.seeds)
+
+
+def ratio(a: PerSeed, b: PerSeed) -> Estimate:
+    """Geometric mean of a/b over the seeds that both have.
+
+    >>> ratio({0: 2.0, 1: 8.0}, {0: 1.0, 1: 1.0, 2: 5.0}).value
+    4.0
+    """
+    return geometric_mean({s: a[s] / b[s] for s in a.keys() & b.keys() if a[s] > 0 and b[s] > 0})
+
+
+def difference(a: PerSeed, b: PerSeed) -> Estimate:
+    """Mean of a − b over the seeds that both have."""
+    return mean({seed: a[seed] - b[seed] for seed in a.keys() & b.keys()})
+
+
+def expanded_level(n: int) -> float:
+    """The level at which n seeds' percentile interval is as wide as Student's t for normal data."""
+    t = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)
+    return 1 - 2 * float(stats.norm.sf(t * math.sqrt(n / (n - 1))))
+
+
+@cache
+def _interval(values: tuple[float, ...]) -> tuple[float, float]:
+    if len(values) == 1:
+        return values[0], values[0]
+    found = stats.bootstrap(
+        (np.array(values),),
+        np.mean,
+        n_resamples=RESAMPLES,
+        confidence_level=expanded_level(len(values)),
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    return float(found.low), float(found.high)
