@@ -105,7 +105,8 @@ def _take(map: LinearMap, leading: Leading, estimate: Estimate) -> None:
         return
     estimate.u.copy_(leading.u)
     estimate.pair[: len(leading.pair)].copy_(leading.pair)
-    estimate.slope.copy_(map.weight_gradient(leading.u[None], leading.pair[:1]).flatten())
+    # From what is kept, not from `leading`: a run that is continued makes it anew, and of the same bits.
+    estimate.slope.copy_(slope_of(map, map.weight, estimate.u, estimate.pair))
 
 
 @torch.no_grad()
@@ -168,7 +169,7 @@ def slope_of(map: LinearMap, weight: Tensor, u: Tensor, pair: Tensor) -> Tensor:
     exact = torch.promote_types(u.dtype, torch.float32)
     with torch.autocast(u.device.type, enabled=False):
         map = map.with_weight(weight.to(exact))
-        return map.weight_gradient(normalize(u[None].to(exact)), normalize(pair[:1].to(exact))).flatten()
+        return map.weight_gradient(u[None].to(exact), pair[:1].to(exact)).flatten()
 
 
 def fingerprint(weight: Tensor) -> float:
