@@ -61,15 +61,19 @@ class Study:
     """Train every run of a preset that is missing, and write figures and a report. Resumes where it stopped.
 
     quick: clip, gp and sn side by side on MNIST in minutes. paper: the whole study, half a day of one core.
-    merge A B ...: put the runs of several stores into one.
+    merge A B ...: put the runs of several stores into one. claims: what the results say of every claim.
     """
 
     preset: Annotated[str, tyro.conf.Positional] = "quick"
-    """quick, paper, or merge."""
+    """quick, paper, merge, or claims."""
     stores: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
     """merge: the stores to read, or study folders that have one in them."""
     into: Path = Path("results/study")
     """merge: the store to write."""
+    results: Path = Path("results")
+    """claims: the folder of study/ and theory.json."""
+    json: Path | None = None
+    """claims: file for the verdicts (default: claims.json in that folder)."""
     out: Path | None = None
     """Folder of the study (default: runs/<preset>)."""
     store: Path | None = None
@@ -195,6 +199,10 @@ def study(options: Study) -> int:
     if options.stores:
         received = " ".join(map(str, options.stores))
         raise ArgumentError("stores", "left out except for merge", received, "see onelip study --help")
+    if options.preset == "claims":
+        from onelip.study.claims.run import run_claims
+
+        return _say(run_claims(options.results, options.json or options.results / "claims.json"))
     out = options.out or Path("runs") / options.preset
     store = options.store or out / "store"
     if options.workers < 1:

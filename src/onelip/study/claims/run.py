@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from onelip.errors import ArgumentError
 from onelip.files import write_json
 from onelip.provenance import provenance
 from onelip.study.claims.evidence import digest, read_evidence
@@ -20,6 +21,8 @@ SHOWN = 8
 
 def run_claims(results: Path, out: Path) -> str:
     """Decide every claim from what RESULTS holds, write the JSON file `out`, and return the text."""
+    if not results.is_dir():
+        raise ArgumentError("results", "a folder", results, "pass --results results")
     evidence = read_evidence(results)
     verdicts = {claim: decide(claim, evidence) for claim in CLAIMS}
     claims = {claim.key: as_json(claim, verdict) for claim, verdict in verdicts.items()}
