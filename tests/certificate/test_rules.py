@@ -34,6 +34,16 @@ def split_and_join(x):
     return torch.cat([c, a, b], 1)
 
 
+def half_fold(x):
+    a, b = x.chunk(2, 1)
+    return torch.cat([a, (b - 0.5).abs()], 1)
+
+
+def half_sorted(x):
+    a, b = x.chunk(2, 1)
+    return torch.stack([3 * a.flip(1), b.sort(1)[0]], 2)
+
+
 def edit_in_place(x):
     x = 2 * x
     x[:, 0] = 5
@@ -64,6 +74,11 @@ EXACT = [
     ("index twice", lambda x: x[:, [0, 0, 1]], (3,), ROOT(2)),
     ("slice", lambda x: x[:, 1:], (4,), 1),
     ("split and join", split_and_join, (4,), 1),
+    ("half folded", half_fold, (4,), 1),
+    ("half folded twice", lambda x: half_fold(half_fold(x).flip(1)), (4,), 1),
+    ("halves through different operators", half_sorted, (4, 3), 3),
+    ("an entry in two pieces", lambda x: torch.cat([x[:, :2].abs(), -x[:, 1:]], 1), (3,), ROOT(2)),
+    ("pieces of pieces", lambda x: torch.cat([x[:, :1], half_fold(x[:, 1:]).relu()], 1), (5,), 1),
     ("cat with itself", lambda x: torch.cat([x, x], 1), (4,), ROOT(2)),
     ("cat with constants", lambda x: torch.cat([x, torch.ones(2, 2)], 1), (4,), 1),
     ("unfold", lambda x: x.unfold(1, 3, 1), (8,), ROOT(3)),
@@ -270,3 +285,22 @@ def test_an_operator_without_a_rule_is_named_with_its_place():
 def test_random_operators_raise():
     with pytest.raises(UnknownOperatorError, match="random"):
         certify(Function(lambda x: x + torch.rand_like(x)), (3,), starts=0)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_blocks_bound_random_pieces_that_overlap_and_are_joined(seed):
+    """Each piece takes any entries, some twice, through its own operators; the Jacobian is the judge."""
+    generator = torch.Generator().manual_seed(seed)
+    pieces = [torch.randint(0, 5, (3,), generator=generator) for _ in range(3)]
+    W = torch.randn(3, 3, generator=generator, dtype=torch.float64)
+    ways = [torch.tanh, lambda z: 3 * z, lambda z: z.sort(1)[0], lambda z: (z @ W.to(z)).abs(), lambda z: z]
+    chosen = torch.randint(0, len(ways), (4,), generator=generator).tolist()
+
+    def network(x):
+        joined = torch.cat([ways[way](x[:, at]) for way, at in zip(chosen, pieces, strict=False)], 1)
+        return torch.cat([joined[:, :2], ways[chosen[3]](joined[:, 2:5]), joined[:, 5:].relu()], 1)
+
+    upper = certify(Function(network), (5,), starts=0).upper
+    for x in 2 * torch.randn(20, 5, generator=generator, dtype=torch.float64):
+        J = torch.autograd.functional.jacobian(lambda z: network(z[None])[0], x)
+        assert torch.linalg.matrix_norm(J, 2) <= upper * (1 + 1e-12)

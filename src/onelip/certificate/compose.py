@@ -4,7 +4,8 @@ Every node carries a bound on its Lipschitz constant with respect to the network
 bounds multiply, over branches that are summed they add, over concatenated branches their squares add.
 Three things make them tighter, and the least bound wins:
 
-- moved entries are followed: a split that is concatenated again has norm 1, not √2;
+- moved entries are followed: a split that is concatenated again has norm 1, not √2, and so it has where its
+  pieces went through different activations (blocks.py);
 - a linear layer takes in the padding before it and the batch norm behind it before its norm is taken;
 - the linear operators between two nonlinear ones are assembled as one matrix where that is small, and
   ellipsoids are carried from matrix to matrix through activations (ellipsoid.py).
@@ -28,6 +29,7 @@ from onelip.certificate.batches import (
     numbers,
     owners,
 )
+from onelip.certificate.blocks import Piece, ancestry, joint_piece, nearest_common
 from onelip.certificate.bounds import Bound, Segment, copies_of, least, sum_up
 from onelip.certificate.effects import (
     Copies,
@@ -64,6 +66,7 @@ class Composition:
     bounds: dict[Node, Bound] = field(default_factory=dict)
     _segments: dict[Node, Segment] = field(default_factory=dict)
     _moves: dict[Node, tuple[Node, torch.Tensor]] = field(default_factory=dict)
+    _blocks: dict[Node, tuple[Node, Piece]] = field(default_factory=dict)
     _closed: set[Node] = field(default_factory=set)
     _matrices: dict[Node, Matrix | None] = field(default_factory=dict)
     _ellipsoids: dict[Node, Ellipsoid] = field(default_factory=dict)
@@ -102,10 +105,11 @@ class Composition:
         """Entry numbers are moved in place of entries: who was copied, how often, and to whose sample."""
         sources = [self._moves.get(u) or (u, numbers(u.shape)) for u in node.inputs]
         origins = tuple(dict.fromkeys(origin for origin, _ in sources))
-        copies, kept_by = [], []
+        copies, kept_by, entries = [], [], []
         for origin in origins:
             moved = effect.apply(*(at if of is origin else torch.zeros_like(at) for of, at in sources))
             copies.append(most_copies(moved))
+            entries.append(moved)
             kept_by.append(owners(moved, origin.shape, self.bounds[origin].batch_axis, self.graph.batch))
             if len(origins) == 1:
                 self._moves[node] = (origin, moved)
@@ -114,7 +118,24 @@ class Composition:
         constant = root_sum_of_squares(self._reached(origins, gains))
         norm = NormInterval(0.0, gains[0], "copies of an entry") if copies not in ([0], [1]) else None
         axis = batch_axis_of_move(node, kept_by, self.graph.batch)
-        self._set(node, Bound(constant, "copies", effect, axis, norm=norm), segment)
+        bound = Bound(constant, "copies", effect, axis, norm=norm)
+        if len(origins) > 1:
+            pieces = [Piece(at, gain) for at, gain in zip(entries, gains, strict=True)]
+            bound = least(bound, self._as_blocks(node, origins, pieces), "blocks of one tensor")
+        self._set(node, bound, segment)
+
+    def _as_blocks(self, node: Node, origins: Sequence[Node], pieces: Sequence[Piece]) -> float:
+        """The constant of a join of origins as pieces of the nearest node that they all depend on."""
+        chains = [
+            ancestry(origin, piece, self.bounds, self._moves, self._blocks)
+            for origin, piece in zip(origins, pieces, strict=True)
+        ]
+        common = nearest_common(chains)
+        if common is None:
+            return math.inf
+        whole = joint_piece([chain[common] for chain in chains], math.prod(common.shape))
+        self._blocks[node] = common, whole
+        return times(whole.constant, self._close(common).constant)
 
     def _sums(self, node: Node, effect: Sums) -> None:
         expansions = [copies_of(u, node) for u in node.inputs]
@@ -127,7 +148,8 @@ class Composition:
             raise mixing(node)
         segment = self._joined(node, node.inputs, sum_up, gains, isometry=gains == [1.0])
         constant = sum_up(self._reached(node.inputs, gains))
-        self._set(node, Bound(constant, "sum of branches", effect, axes.pop()), segment)
+        norm = NormInterval(0.0, gains[0], "largest factor") if len(gains) == 1 else None
+        self._set(node, Bound(constant, "sum of branches", effect, axes.pop(), norm=norm), segment)
 
     def _reached(self, inputs: Sequence[Node], gains: Sequence[float]) -> list[float]:
         return [times(gain, self.bounds[u].constant) for gain, u in zip(gains, inputs, strict=True)]
