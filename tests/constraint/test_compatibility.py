@@ -41,12 +41,12 @@ ROWS: list[str] = []
 SHAPE = (2, 6, 6)
 
 
-def works_with(title: str, kinds: tuple[str, ...] = ALL):
-    """A test for every kind, and a row for the page from its docstring."""
+def works_with(title: str, kinds: tuple[str, ...] = ALL, together: bool = False):
+    """A test for every kind, or one that goes through them, and a row for the page from its docstring."""
 
     def mark(test):
         ROWS.append(f"| {title} | {', '.join(kinds)} | {' '.join(test.__doc__.split())} |")
-        return pytest.mark.parametrize("kind", kinds)(test)
+        return test if together else pytest.mark.parametrize("kind", kinds)(test)
 
     return mark
 
@@ -157,8 +157,14 @@ def assert_succeeds(*processes: subprocess.Popen) -> None:
         assert process.returncode == 0, errors
 
 
-def compiled_training(kind: str, backend: str) -> None:
+def compiled_training(backend: str) -> None:
     torch.set_num_threads(1)
+    for kind in ALL:
+        torch.compiler.reset()
+        compiled_training_of(kind, backend)
+
+
+def compiled_training_of(kind: str, backend: str) -> None:
     eager, compiled = network(kind), network(kind)
     forward = torch.compile(compiled, fullgraph=True, backend=backend)
     for module, call in ((eager, eager), (compiled, forward)):
@@ -175,37 +181,38 @@ def compiled_training(kind: str, backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
-@works_with("torch.compile", ("spectral",))
-def test_compile(kind, backend):
+@works_with("torch.compile", together=True)
+def test_compile(backend):
     """fullgraph=True: three optimizer steps, compiled and not, end at the same weights; an edited weight is
     noticed in eval mode."""
-    assert_succeeds(in_another_process("compiled_training(*sys.argv)", kind, backend))
+    assert_succeeds(in_another_process("compiled_training(*sys.argv)", backend))
 
 
-def distributed_training(rank: str, folder: str, kind: str) -> None:
+def distributed_training(rank: str, folder: str) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", f"file://{folder}/store", rank=int(rank), world_size=2)
-    critic = DistributedDataParallel(network(kind, seed=int(rank)))  # rank 0's weights are sent to all
-    optimizer = adam(critic)
-    for seed in range(3):
-        step(critic, optimizer, seed=10 * int(rank) + seed)
-    torch.save(
-        (dict(critic.module.named_parameters()), critic.module[0].weight.detach()), f"{folder}/{rank}.pt"
-    )
+    trained = {}
+    for kind in ALL:
+        critic = DistributedDataParallel(network(kind, seed=int(rank)))  # rank 0's weights are sent to all
+        optimizer = adam(critic)
+        for seed in range(3):
+            step(critic, optimizer, seed=10 * int(rank) + seed)
+        trained[kind] = dict(critic.module.named_parameters()), critic.module[0].weight.detach()
+    torch.save(trained, f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
-@works_with("DistributedDataParallel", ("spectral",))
-def test_distributed(kind, tmp_path):
+@works_with("DistributedDataParallel", together=True)
+def test_distributed(tmp_path):
     """Two processes on gloo, other batches and other initial weights: after three steps both hold the same
     parameters, and weights in use that agree to the tolerance."""
     call = "distributed_training(*sys.argv)"
-    assert_succeeds(*[in_another_process(call, str(rank), str(tmp_path), kind) for rank in range(2)])
-    (first, first_weight), (second, second_weight) = (
-        torch.load(tmp_path / f"{rank}.pt") for rank in range(2)
-    )
-    torch.testing.assert_close(first, second, rtol=0, atol=0)
-    torch.testing.assert_close(first_weight, second_weight, rtol=0.01, atol=1e-4)
+    assert_succeeds(*[in_another_process(call, str(rank), str(tmp_path)) for rank in range(2)])
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    for kind in ALL:
+        (one, one_weight), (other, other_weight) = first[kind], second[kind]
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+        torch.testing.assert_close(one_weight, other_weight, rtol=0.01, atol=1e-4)
 
 
 @works_with("copy.deepcopy")

@@ -94,6 +94,35 @@ def test_starts_at_the_nearest(make, shape):
             assert (other - given).norm() >= distance - 1e-12
 
 
+def test_a_convolution_starts_much_nearer_than_its_middle():
+    """The cosine with the given kernel, which that of default weights' middle tap alone is a third of."""
+    torch.manual_seed(0)
+    layer = nn.Conv2d(8, 8, 3, padding=1, **CIRCULAR)
+    given = layer.weight.detach().flatten()
+    start = constrain(layer, "orthogonal", input_shape=(8, 6, 6)).weight.detach().flatten()
+    assert torch.cosine_similarity(start, given, dim=0) > 0.5
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e10])
+def test_a_convolution_that_is_orthogonal_starts_as_it_is(scale):
+    layer = nn.Conv2d(4, 4, 3, padding=1, bias=False)
+    torch.nn.init.orthogonal_(layer.weight.data[:, :, 1, 1])
+    layer.weight.data[:, :, [0, 2]] = layer.weight.data[:, :, :, [0, 2]] = 0
+    given = layer.weight.detach().clone()
+    layer.weight.data *= scale
+    torch.testing.assert_close(constrain(layer, "orthogonal").weight, given, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "shape"), [case for case in (*EXACT, *AT_MOST_ONE) if len(case[1]) > 1], ids=str
+)
+def test_a_kernel_is_contained_and_a_larger_one_is_not(make, shape):
+    layer = constrain(make(), "orthogonal", input_shape=shape)
+    constraint, weight = layer.parametrizations.weight[0], layer.weight.detach()
+    assert constraint.contains(weight, atol=0.02)
+    assert not constraint.contains(1.5 * weight, atol=0.02)
+
+
 @pytest.mark.parametrize("shape", [(4, 4), (2, 5, 3), (3, 6)])
 def test_derivative_of_the_polar_factor(shape):
     torch.manual_seed(0)

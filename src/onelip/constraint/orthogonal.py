@@ -13,6 +13,7 @@ Boissin et al., "An Adaptive Orthogonal Convolution Scheme", ICML 2025 (with a s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -24,6 +25,9 @@ from torch import Tensor, nn
 from onelip.constraint.polar import polar_factor
 from onelip.errors import ArgumentError
 from onelip.linear.maps import Convolution
+from onelip.linear.norm import operator_norm
+
+NEARING = 50
 
 
 class OrthogonalMatrix(nn.Module):
@@ -100,8 +104,10 @@ class OrthogonalKernel(nn.Module):
     kernel smaller than its stride skips inputs, whose singular values are 0. With one channel a kernel can
     only shift.
 
-    right_inverse starts at a kernel whose middle holds the polar factor of the middle of the given one and
-    whose factors cancel; where kernel and stride agree that is the nearest one.
+    right_inverse: where kernel and stride agree, the nearest kernel there is. Elsewhere no closed form is
+    known: NEARING steps of Adam lead towards the given kernel, from one whose middle holds the polar factor
+    of the given one's middle and whose factors cancel, which stays where the steps end no nearer. With
+    default weights of 64 channels and 3 × 3 taps that takes the cosine between both from 0.28 to 0.55.
     """
 
     kind = "orthogonal"
@@ -111,6 +117,7 @@ class OrthogonalKernel(nn.Module):
         super().__init__()
         _check(map)
         self.plan, self.target, self.in_shape = KernelPlan.of(map), target, in_shape
+        self.map = map.with_weight(torch.empty_like(map.weight, device="meta"))
 
     def forward(self, H: Float[Tensor, "g r c"], R: Float[Tensor, "m g n h"]) -> Tensor:
         plan = self.plan
@@ -120,6 +127,29 @@ class OrthogonalKernel(nn.Module):
         return self.target * kernel.flatten(0, 1)
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        exact = weight.detach().to(torch.promote_types(weight.dtype, torch.float32))
+        H, R = start = self._centred(exact)
+        if self.plan.shifts and exact.any():
+            W = exact / torch.linalg.vector_norm(exact)
+            H, R = max(start, self._nearer(W, *start), key=lambda p: (self(*p) * W).sum().item())
+        return H.to(weight), R.to(weight)
+
+    @torch.enable_grad()
+    def _nearer(self, W: Tensor, *start: Tensor) -> tuple[Tensor, Tensor]:
+        """All kernels K here have one norm, so that ‖K − W‖ is least where ⟨K, W⟩ is greatest."""
+        H, R = (parameter.clone().requires_grad_() for parameter in start)
+        optimizer = torch.optim.Adam([H, R], lr=0.1 / math.sqrt(self.plan.channels))
+        for _ in range(NEARING):
+            optimizer.zero_grad()
+            (-(self(H, R) * W).sum()).backward()
+            optimizer.step()
+        return polar_factor(H.detach()), polar_factor(R.detach())
+
+    def contains(self, weight: Float[Tensor, "*weight"], atol: float = 1e-3) -> bool:
+        """Whether the norm at `in_shape` is proved to be at most the target + atol."""
+        return operator_norm(self.map.with_weight(weight), rtol=1e-4).upper <= self.target + atol
+
+    def _centred(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         plan = self.plan
         middle = weight.unflatten(0, (plan.groups, plan.rows))
         for axis, (k, c) in enumerate(zip(weight.shape[2:], plan.core, strict=True)):
