@@ -119,7 +119,7 @@ def deviation(name: str, bound: str) -> Measure:
 
 
 def local_deviation(name: str, bound: str) -> Measure:
-    """Root mean square of the standard deviations within windows of 1/40 of the training."""
+    """Root mean square of the standard deviations within the windows of a stored curve."""
 
     def measure(run: StoredRun) -> float:
         curve = _scaled(run, name, bound)

@@ -23,6 +23,7 @@ from onelip.study.claims.measures import (
 from onelip.study.claims.statistics import Estimate, PerSeed, difference, mean, ratio
 from onelip.study.claims.verdict import Claim, State, Verdict, above, below, certain, combine
 from onelip.study.presets import MIYATO
+from onelip.study.records import WINDOWS
 from onelip.study.store import EXPLOSION, StoredRun
 
 EXPLOSIVE_SHARE = 0.01
@@ -35,7 +36,7 @@ EXPLODING_SETTINGS = ("none", *METHODS, "sn-operator", *A_TO_F)
 
 SIGNS: dict[str, Callable[[StoredRun], bool]] = {
     "steps above 10 medians": lambda run: explosive_share(run) > EXPLOSIVE_SHARE,
-    "a later rise above 10 medians": lambda run: late_rise(run) > EXPLOSION,
+    "later rise above 10 medians": lambda run: late_rise(run) > EXPLOSION,
     "tenfold growth": lambda run: growth(run) > EXPLOSION,
 }
 
@@ -135,10 +136,10 @@ EXPLODING = Claim(
     "C2",
     "Spectral normalization avoids exploding gradients.",
     f"Signs, of the gradient norm of either player: more than {EXPLOSIVE_SHARE:.0%} of the steps above "
-    f"{EXPLOSION} medians; a mean over 1/40 of the training above {EXPLOSION} medians after its first "
-    f"tenth; a mean over the last tenth above {EXPLOSION} times that over the first. A diverged run shows "
-    "all. Parts: no seed of sn shows the sign, by default (5 seeds) and over A to F (3 seeds each). All "
-    "hold: supported, if most unconstrained seeds show some sign, else undecided; none: refuted; some: "
+    f"{EXPLOSION} medians; a mean over 1/{WINDOWS} of the training above {EXPLOSION} medians after its "
+    f"first tenth; a mean over the last tenth above {EXPLOSION} times that over the first. A diverged run "
+    "shows all. Parts: no seed of sn shows the sign, by default (5 seeds) and over A to F (3 seeds each). "
+    "All hold: supported, if most unconstrained seeds show some sign, else undecided; none: refuted; some: "
     "depends.",
     Needs({"main": ("none", *METHODS, "sn-operator"), "settings": A_TO_F}),
     exploding,
@@ -161,8 +162,8 @@ STABLE = Claim(
     "Parts: no seed of sn fails (diverges, ends at over twice the median Fréchet distance of its seeds, or "
     "loses half of the classes' mass); the rank correlation of its Fréchet distance with the step lies "
     f"below {STEADY}; against clip and against gp, paired by seed, the sum of the rises of log Fréchet "
-    "distance is smaller, and the deviation within windows of 1/40 of the training is smaller for both "
-    "players' losses, divided by the proved and by the witnessed constant. All hold: supported; none: "
+    f"distance is smaller, and the deviation within windows of 1/{WINDOWS} of the training is smaller for "
+    "both players' losses, divided by the proved and by the witnessed constant. All hold: supported; none: "
     "refuted; some: depends.",
     Needs({"main": METHODS}),
     stable,
