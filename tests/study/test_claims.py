@@ -245,7 +245,7 @@ CASES = [
         "depends",
         {"none": {"product": 9.0}},
         product(deep=0.1),
-        "loose: ReLU, depth 8, trained critic, none",
+        "loose: ReLU depth 8, trained critic of none",
     ),
     ("C10", "undecided", {}, {}, "lacks product"),
     # C11

@@ -112,7 +112,7 @@ def product(evidence: Evidence) -> Verdict:
         proved = evidence.of(method, lambda run: run.summary["norm_product"] / last("certificate/upper")(run))
         numbers[f"product over certificate, trained critic, {method}"] = geometric_mean(proved)
         estimate = numbers[f"product over witness, trained critic, {method}"] = geometric_mean(slack)
-        parts[f"trained critic, {method}"] = below(estimate, TIGHT)
+        parts[f"trained critic of {method}"] = below(estimate, TIGHT)
     effect = numbers.pop("product over witness, trained critic, none")
     assert isinstance(effect, Estimate)
     name = "product over witness, trained critic, none"
@@ -137,7 +137,9 @@ def _looseness(evidence: Evidence) -> dict[str, Estimate]:
     networks = sorted(evidence.theory["product"]["result"]["networks"], key=lambda n: -n["depth"])
     groups: dict[str, dict[int, float]] = {}
     for n in networks:
-        groups.setdefault(f"{n['family']}, depth {n['depth']}", {})[n["seed"]] = n["product"] / n["witness"]
+        groups.setdefault(f"{n['family'].replace(', ', ' ')} depth {n['depth']}", {})[n["seed"]] = (
+            n["product"] / n["witness"]
+        )
     return {name: geometric_mean(values) for name, values in groups.items()}
 
 
