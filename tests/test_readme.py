@@ -24,7 +24,8 @@ def speed() -> str:
     return (
         f"- Proved in {double[0]:.0%} to {double[-1]:.0%} of the processor time of FFT+SVD in float64 "
         f"({single[0]:.0%} to {single[-1]:.0%} of that in float32), which proves nothing, on four "
-        f"convolutions and a dense layer; intervals at most {widest:.2%} wide (`python benchmarks/test_norms.py`).\n"
+        f"convolutions and a dense layer; intervals at most {widest:.2%} wide "
+        "(`python benchmarks/test_norms.py`).\n"
     )
 
 
