@@ -114,7 +114,9 @@ def test_a_convolution_that_is_orthogonal_starts_as_it_is(scale):
 
 
 @pytest.mark.parametrize(
-    ("make", "shape"), [case for case in (*EXACT, *AT_MOST_ONE) if len(case[1]) > 1], ids=str
+    ("make", "shape"),
+    [case for case in (*EXACT, *AT_MOST_ONE) if len(case[1]) > 1],
+    ids=lambda case: str(case() if callable(case) else case),
 )
 def test_a_kernel_is_contained_and_a_larger_one_is_not(make, shape):
     layer = constrain(make(), "orthogonal", input_shape=shape)
