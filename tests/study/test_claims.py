@@ -14,7 +14,7 @@ from onelip.errors import ArgumentError, CheckpointError, DataError
 from onelip.gan.run import RunResult
 from onelip.study.claims import statistics
 from onelip.study.claims.cost import SIZES
-from onelip.study.claims.evidence import Evidence, read_evidence, required_runs
+from onelip.study.claims.evidence import Evidence, digest, read_evidence, required_runs
 from onelip.study.claims.measures import at_seconds, deviation, failures, growth, late_rise, setbacks, trend
 from onelip.study.claims.run import block, number, run_claims
 from onelip.study.claims.statistics import Estimate, difference, mean, ratio
@@ -516,3 +516,7 @@ def test_claims_need_what_the_preset_has_and_all_sizes_of_the_cost_runs():
 
 def test_the_documented_criteria_are_those_of_the_code():
     assert markdown() in (RESULTS.parent / "docs" / "claims.md").read_text()
+
+
+def test_the_committed_verdicts_stand_on_the_committed_results():
+    assert json.loads((RESULTS / "claims.json").read_text())["inputs"] == digest(RESULTS)
