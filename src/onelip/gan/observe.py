@@ -50,7 +50,11 @@ def observe_gradients(
 
 
 def observe_layers(critic: nn.Module, sample_shape: tuple[int, ...]) -> dict[str, dict[str, Any]]:
-    """Of each linear layer at the weight in use: the reshaped norm, and the interval of the operator norm."""
+    """Of each linear layer: the reshaped norm, and the interval of the operator norm.
+
+    The weight is that of eval mode, where the estimate of a spectral constraint has converged: how far one
+    lags in training shows in the certificate of the weights in use, not here.
+    """
     measured = {}
     shapes = input_shapes(critic, sample_shape)
     for name, layer in critic.named_modules():
