@@ -121,14 +121,15 @@ PRESETS: dict[str, Preset] = {
             "main": Group(CONSTRAINTS, FIVE),
             "losses": Group({"sn": CONSTRAINTS["sn"]} | SN_LOSSES, FIVE),
             "baseline": Group({"r1r2": BASELINE} | SINGLE_STEP, FIVE),
-            "settings": Group(optimizer_settings(("clip", "gp", "sn", "sn-operator")), THREE),
+            "settings": Group(optimizer_settings(("clip", "gp", "sn")), FIVE),
+            "settings-operator": Group(optimizer_settings(("sn-operator",)), THREE),
             "clip": Group(sweep("clip", "clip", (0.001, 0.01, 0.1, 1.0)), THREE),
             "penalty": Group(sweep("gp", "penalty", (0.1, 1.0, 10.0, 100.0)), THREE),
             "target": Group(sweep("sn", "target", (0.25, 0.5, 1.0, 2.0, 4.0)), THREE),
             "iterations": Group(
                 sweep("sn", "power_iterations", (1, 2, 3, 5, 10))
                 | sweep("sn-operator", "power_iterations", (1, 3, 10)),
-                THREE,
+                FIVE,
             ),
             "ring": Group(on("ring"), FIVE),
             "grid": Group(on("grid"), FIVE),

@@ -138,10 +138,10 @@ EXPLODING = Claim(
     f"Signs, of the gradient norm of either player: more than {EXPLOSIVE_SHARE:.0%} of the steps above "
     f"{EXPLOSION} medians; a mean over 1/{WINDOWS} of the training above {EXPLOSION} medians after its "
     f"first tenth; a mean over the last tenth above {EXPLOSION} times that over the first. A diverged run "
-    "shows all. Parts: no seed of sn shows the sign, by default (5 seeds) and over A to F (3 seeds each). "
+    "shows all. Parts: no seed of sn shows the sign, by default (5 seeds) and over A to F (5 seeds each). "
     "All hold: supported, if most unconstrained seeds show some sign, else undecided; none: refuted; some: "
     "depends.",
-    Needs({"main": ("none", *METHODS, "sn-operator"), "settings": A_TO_F}),
+    Needs({"main": ("none", *METHODS, "sn-operator"), "settings": (), "settings-operator": ()}),
     exploding,
 )
 OVERCORRECTING = Claim(

@@ -116,7 +116,8 @@ UNTUNED = Claim(
     "compared with.",
     Needs(
         {
-            "settings": tuple(s for settings in A_TO_F.values() for s in settings),
+            "settings": (),
+            "settings-operator": (),
             "clip": KNOBS["c of clip"],
             "penalty": KNOBS["λ of gp"],
             "target": KNOBS["target of sn"],

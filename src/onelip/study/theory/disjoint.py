@@ -59,7 +59,7 @@ class DisjointConfig:
     generator_width: int = 8
     hidden: tuple[int, ...] = (64, 64)
     fit: Fit = FIT
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
 
     @property
     def units(self) -> int:

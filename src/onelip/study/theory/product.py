@@ -60,7 +60,7 @@ class ProductConfig:
     side: int = 14
     images: int = 1024
     fit: Fit = FIT
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
 
     @property
     def units(self) -> int:
