@@ -1,0 +1,99 @@
+"""`python -m paper.build [paper] [poster]`: numbers, tables and figures from results/, then the PDFs.
+
+The same results and sources give the same bytes. What the log has against a PDF stops the build.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from onelip.files import write_atomically
+from paper.figures import write_figures
+from paper.log import faults
+from paper.numbers import as_tex, collect
+from paper.tables import render
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+BUILD = HERE / "build"
+DOCUMENTS = {"paper": HERE / "main.tex", "poster": HERE / "poster.tex"}
+METADATA = "OnelipResults"
+
+
+class BuildError(Exception):
+    """A PDF could not be made, or is not as it should be."""
+
+
+def digest(results: Path) -> str:
+    """SHA-256 over the relative path and the content of every file, in order of paths."""
+    total = hashlib.sha256()
+    for path in sorted(path for path in results.rglob("*") if path.is_file()):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        total.update(f"{path.relative_to(results).as_posix()}\0{content}\n".encode())
+    return total.hexdigest()
+
+
+def generate(results: Path, build: Path) -> None:
+    """numbers.tex, tables/, groups/ and figures/ in the build folder."""
+    table = collect(results)
+    words = rf"\newcommand*{{\onelipresults}}{{{digest(results)}}}" + "\n" + as_tex(table)
+    for name, text in {"numbers.tex": words, **render(results, table)}.items():
+        (build / name).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(build / name, text.encode())
+    write_figures(results, build / "figures")
+
+
+def typeset(document: str, build: Path) -> Path:
+    """The PDF of a document in the build folder; BuildError with what the log has against it."""
+    source = DOCUMENTS[document]
+    paths = f".:{build}:"
+    fixed = {"SOURCE_DATE_EPOCH": "0", "FORCE_SOURCE_DATE": "1", "max_print_line": "10000"}
+    environment = os.environ | fixed | {"TEXINPUTS": paths, "BIBINPUTS": paths, "BSTINPUTS": paths}
+    command = ["latexmk", "-pdf", "-halt-on-error", "-interaction=nonstopmode", "-file-line-error"]
+    command += [f"-jobname={document}", f"-output-directory={build}", source.name]
+    done = subprocess.run(command, cwd=HERE, env=environment, capture_output=True)
+    log = build / f"{document}.log"
+    said = log.read_text(errors="replace") if log.exists() else ""
+    bibliography = build / f"{document}.blg"
+    said += bibliography.read_text(errors="replace") if bibliography.exists() else ""
+    found = faults(said)
+    if done.returncode != 0 and not found:
+        found = [*said.splitlines()[-20:], f"latexmk ended with code {done.returncode}: see {log}"]
+    if found:
+        raise BuildError("\n".join([f"{document}: the log {log} says", *found]))
+    return build / f"{document}.pdf"
+
+
+def built_from(pdf: Path) -> str | None:
+    """The digest of the results that a PDF was built from; None where it names none."""
+    key = f"/{METADATA} (".encode()
+    _, found, rest = pdf.read_bytes().partition(key)
+    return rest.partition(b")")[0].decode() if found else None
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m paper.build", description=__doc__)
+    parser.add_argument("documents", nargs="*", metavar="document", help="paper, poster; all by default")
+    chosen = parser.parse_args(arguments).documents or list(DOCUMENTS)
+    if unknown := [name for name in chosen if name not in DOCUMENTS]:
+        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(DOCUMENTS)}")
+    if shutil.which("latexmk") is None:
+        sys.exit("latexmk is missing: `make paper` installs TeX, or names the packages")
+    generate(ROOT / "results", BUILD)
+    for name in chosen:
+        try:
+            pdf = typeset(name, BUILD)
+        except BuildError as error:
+            sys.exit(str(error))
+        shutil.copyfile(pdf, ROOT / pdf.name)
+        print(f"{pdf.name}: {len(pdf.read_bytes()) // 1024} KiB")
+
+
+if __name__ == "__main__":
+    main()

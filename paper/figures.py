@@ -1,0 +1,71 @@
+"""Figures from results/, drawn by the study's own functions; LaTeX sets their text in the document's font."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from onelip.study import figures as study
+from onelip.study.records import read_records
+from onelip.study.theory import figures as theory
+
+HERE = Path(__file__).parent
+CLASSICAL = ("clip", "gp", "sn")
+PREAMBLE = rf"""
+\usepackage[T1]{{fontenc}}
+\usepackage{{lmodern,amsmath,amssymb,newunicodechar}}
+\pdfinfoomitdate=1
+\pdftrailerid{{}}
+\input{{{HERE / "symbols.tex"}}}
+"""
+STYLE: dict[Any, Any] = study.STYLE | {
+    "pgf.texsystem": "pdflatex",
+    "pgf.rcfonts": False,
+    "pgf.preamble": PREAMBLE,
+    "font.family": "serif",
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "legend.fontsize": 7.5,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "axes.linewidth": 0.6,
+}
+# Width and height in inches; the page's line is 6.3 wide, and wider ones are scaled down to it.
+THEORY_SIZES = {"disjoint": (7.2, 5.0), "duality": (9.4, 4.1), "product": (8.2, 4.6), "power": (9.0, 4.6)}
+STUDY_FIGURES: dict[str, tuple[Callable[[study.Grouped], Figure], bool, tuple[float, float]]] = {
+    "generator_loss": (study.generator_loss, True, (6.6, 1.9)),
+    "critic_loss": (study.critic_loss, True, (6.6, 1.9)),
+    "gradient_norm": (study.gradient_norm, True, (7.0, 3.4)),
+    "certified_interval": (study.certified_interval, True, (6.8, 2.0)),
+    "operator_norm": (study.operator_norm, True, (7.0, 2.1)),
+    "frechet_distance": (study.frechet_distance, False, (6.8, 2.4)),
+}
+
+
+def write_figures(results: Path, folder: Path) -> None:
+    """Draw every figure as FOLDER/NAME.pdf, and copy the samples of each method to FOLDER/samples."""
+    folder.mkdir(parents=True, exist_ok=True)
+    measured = json.loads((results / "theory.json").read_text())
+    runs = list(read_records(results / "study").values())
+    with mpl.rc_context(STYLE):
+        for name, size in THEORY_SIZES.items():
+            save(theory.FIGURES[name](measured[name]["result"]), folder / f"{name}.pdf", size)
+        for name, (draw, classical, size) in STUDY_FIGURES.items():
+            need = study.NEEDS.get(name)
+            groups = study.by_method(run for run in runs if need is None or need in run.curves)
+            if classical:
+                groups = {method: groups[method] for method in CLASSICAL}
+            save(draw(groups), folder / f"{name}.pdf", size)
+    shutil.copytree(results / "study" / "samples", folder / "samples", dirs_exist_ok=True)
+
+
+def save(figure: Figure, path: Path, size: tuple[float, float]) -> None:
+    figure.set_size_inches(size)
+    figure.savefig(path, backend="pgf")

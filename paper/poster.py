@@ -1,0 +1,155 @@
+"""What the poster draws, read from results/: colours, curves, one row a method, verdicts, samples.
+
+Coordinates and words are written as arguments of macros that poster.tex and its parts define, so that what
+things look like stays there. Numbers that are read, not drawn, are printed with \\val.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from onelip.study.claims.evidence import Evidence, is_finished, read_evidence
+from onelip.study.claims.measures import last, seconds
+from onelip.study.figures import METHOD_COLORS, METHOD_TITLES, by_method, curves_of
+from onelip.study.records import STRIP_ROWS
+from onelip.study.store import StoredRun
+from onelip.study.theory.figures import LOSS_COLORS
+from paper.text import escape
+
+COMPARED = ("clip", "gp", "sn")  # the classical comparison
+LOSSES = ("generator_loss", "critic_loss")
+
+
+def colors() -> str:
+    """The figures' palette for TeX: method-NAME and loss-NAME.
+
+    >>> colors().splitlines()[1]
+    '\\\\definecolor{method-clip}{HTML}{E69F00}'
+    """
+    named = {f"method-{name}": color for name, color in METHOD_COLORS.items()}
+    named |= {f"loss-{name}": color for name, color in LOSS_COLORS.items()}
+    return "".join(
+        rf"\definecolor{{{name}}}{{HTML}}{{{color.removeprefix('#')}}}" + "\n"
+        for name, color in named.items()
+    )
+
+
+def points(x: Iterable[float], y: Iterable[float]) -> str:
+    """Coordinates as pgfplots reads them.
+
+    >>> points([1, 2], [0.5, 3e-9])
+    '(1,0.5)(2,3e-09)'
+    """
+    return "".join(f"({a:.6g},{b:.6g})" for a, b in zip(x, y, strict=True))
+
+
+def macro(name: str, *arguments: object) -> str:
+    r"""A line of TeX.
+
+    >>> macro("row", 1, "sn")
+    '\\row{1}{sn}\n'
+    """
+    return f"\\{name}" + "".join(f"{{{argument}}}" for argument in arguments) + "\n"
+
+
+def band(steps: np.ndarray, stack: np.ndarray) -> tuple[str, str]:
+    """The mean over rows, and the outline of their range."""
+    x = np.concatenate([steps, steps[::-1]])
+    return points(steps, stack.mean(0)), points(x, np.concatenate([stack.min(0), stack.max(0)[::-1]]))
+
+
+def losses(evidence: Evidence) -> str:
+    """\\curve{METHOD/LOSS}{mean}{range} of each compared method, over its finished seeds."""
+    text = ""
+    for method in COMPARED:
+        runs = finished(evidence, method)
+        for loss in LOSSES:
+            curves = curves_of(runs, loss)
+            stack = np.stack([curve.values for curve in curves])
+            text += macro("curve", f"{method}/{loss}", *band(curves[0].steps, stack))
+    return text
+
+
+def finished(evidence: Evidence, setting: str) -> list[StoredRun]:
+    return [run for run in evidence.all_of(setting) if is_finished(run)]
+
+
+def gradients(disjoint: dict[str, Any]) -> str:
+    """\\curve{LOSS}{mean}{range}: the generator's gradient on digits while its opponent trains."""
+    text = ""
+    for loss in LOSS_COLORS:
+        runs = [run["curve"] for run in disjoint["runs"] if run["law"] == "mnist" and run["loss"] == loss]
+        stack = np.array([curve["gradient"][1:] for curve in runs])
+        text += macro("curve", loss, *band(np.array(runs[0]["step"][1:]), stack))
+    return text
+
+
+def plan(drawing: dict[str, Any]) -> str:
+    """\\moved{x, y}{x, y} for each pair of the cheapest plan between two samples."""
+    x, y = drawing["x"], drawing["y"]
+    return "".join(
+        macro("moved", *(f"{a:.4f},{b:.4f}" for a, b in (x[i], y[j])))
+        for i, j in zip(drawing["rows"], drawing["columns"], strict=True)
+    )
+
+
+def methods(evidence: Evidence) -> str:
+    """A \\method{row}{name}{title} for each that was trained, and its marks: one a seed, bars for means."""
+    groups = [name for name in by_method(evidence.runs.values()) if finished(evidence, name)]
+    text = macro("methods", len(groups))
+    for row, name in enumerate(groups):
+        text += macro("method", row, name, METHOD_TITLES[name])
+        runs = finished(evidence, name)
+        for seed, run in enumerate(runs):
+            found = run.summary["last"]
+            offset = seed - (len(runs) - 1) / 2
+            bounds = found.get("certificate/lower"), found.get("certificate/upper")
+            if None not in bounds:
+                text += macro("constant", row, name, offset, *(f"{bound:.6g}" for bound in bounds))
+        for bar, measure in (("cost", seconds), ("distance", last("final/frechet_distance"))):
+            values = [value for value in map(measure, runs) if value is not None and math.isfinite(value)]
+            if values:
+                ends = (float(np.mean(values)), min(values), max(values))
+                text += macro(bar, row, name, *(f"{value:.6g}" for value in ends))
+    return text
+
+
+def verdicts(claims: dict[str, Any]) -> str:
+    """\\verdict{CLAIM}{VERDICT}{sentence} of each claim."""
+    return "".join(
+        macro("verdict", key, claim["verdict"], escape(claim["claim"])) for key, claim in claims.items()
+    )
+
+
+def digits(strip: Path) -> Image.Image:
+    """The last row of a setting's samples over time, ink on white."""
+    picture = Image.open(strip).convert("L")
+    return ImageOps.invert(picture.crop((0, picture.height - picture.height // STRIP_ROWS, *picture.size)))
+
+
+def write(results: Path, folder: Path) -> None:
+    """Write the files that poster.tex reads into `folder`. Raises where results/ lacks what they show."""
+    evidence = read_evidence(results)
+    claims = json.loads((results / "claims.json").read_text())["claims"]
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {
+        "colors": colors(),
+        "losses": losses(evidence),
+        "gradients": gradients(evidence.theory["disjoint"]["result"]),
+        "plan": plan(evidence.theory["duality"]["result"]["drawing"]),
+        "methods": methods(evidence),
+        "verdicts": verdicts(claims),
+    }
+    for name, text in parts.items():
+        (folder / f"{name}.tex").write_text(text)
+    for name in METHOD_COLORS:
+        strip = results / "study" / "samples" / f"{name}.png"
+        if finished(evidence, name):
+            digits(strip).save(folder / f"digits-{name}.png")
