@@ -21,6 +21,7 @@ from pathlib import Path
 from onelip.errors import OnelipError
 from onelip.gan.config import TrainConfig
 from onelip.gan.run import RunFolder, RunResult
+from onelip.study.presets import PLANAR
 from onelip.study.progress import Progress
 
 POLL_SECONDS = 0.2
@@ -127,6 +128,7 @@ def _work(job: Job, messages: Connection, stop: Event) -> None:
 
     from onelip.gan.loop import train
     from onelip.study.observers import bring
+    from onelip.study.plane import plane_of, write_plane
     from onelip.study.records import write_record
     from onelip.study.store import read_run
 
@@ -147,6 +149,8 @@ def _work(job: Job, messages: Connection, stop: Event) -> None:
     try:
         result = train(job.config, job.path, should_stop, lambda text: messages.send(("say", text)), bring)
         if job.store is not None and result.status != "interrupted":
+            if job.config.data in PLANAR and job.config.seed == 0 and result.status == "finished":
+                write_plane(job.store, job.name.rpartition("-")[0], plane_of(RunFolder(job.path)))
             write_record(job.store, read_run(job.path))
         messages.send(("result", result))
     except OnelipError as error:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
@@ -17,7 +16,6 @@ from PIL import Image
 from onelip.files import write_atomically
 from onelip.study.store import Curve, StoredRun
 
-FORMATS = ("svg", "png", "pdf")
 MARKED_POINTS = 20  # curves of fewer points show where they were measured
 SMOOTHING_SHARE = 0.05  # window of the running mean, as a share of the curve
 
@@ -246,28 +244,16 @@ FIGURES: dict[str, Callable[[Grouped], Figure]] = {
 NEEDS = {"frechet_distance": "evaluation/frechet_distance", "certified_interval": "certificate/upper"}
 
 
-def write_figures(runs: Iterable[StoredRun], folder: Path) -> dict[str, Path]:
-    """Draw every figure that the runs have something for as SVG, PNG and PDF; the SVG of each by name."""
-    runs = list(runs)
-    folder.mkdir(parents=True, exist_ok=True)
-    written = {}
-    with mpl.rc_context(STYLE):
-        for name, draw in FIGURES.items():
-            groups = by_method(run for run in runs if name not in NEEDS or NEEDS[name] in run.curves)
-            if not groups:
-                continue
-            figure = draw(groups)
-            figure.draw_without_rendering()
-            figure.set_layout_engine("none")  # the layout just found serves every format
-            for kind in FORMATS:
-                buffer = io.BytesIO()
-                figure.savefig(buffer, format=kind, metadata=_TIMELESS[kind])
-                write_atomically(folder / f"{name}.{kind}", buffer.getvalue())
-            written[name] = folder / f"{name}.svg"
-    return written
+def save_figure(figure: Figure, folder: Path, name: str, formats: Iterable[str]) -> None:
+    """FOLDER/NAME in each format, of one layout; the same figure gives the same bytes."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # the layout just found serves every format
+    for kind in formats:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=kind, metadata=_TIMELESS[kind])
+        write_atomically(folder / f"{name}.{kind}", buffer.getvalue())
 
 
-# No date inside: the same results give the same bytes.
 _TIMELESS: dict[str, dict[str, str | None]] = {
     "svg": {"Date": None},
     "png": {},

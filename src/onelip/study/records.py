@@ -24,6 +24,7 @@ STORE/runs/<setting>-<seed>.json
                     the standard deviation within each window, at the window's last step; what is measured
                     rarely as it is. Beside the metrics above training_seconds, training_cpu_seconds: sums.
 STORE/samples/<setting>.png   seed 0's samples over time, a row each time, from fixed noise
+STORE/plane/<setting>.json    of seed 0 in the plane: points, and the critic's values around them (plane.py)
 """
 
 from __future__ import annotations
@@ -126,14 +127,16 @@ def merge(sources: list[Path], into: Path) -> int:
     for name, source in missing.items():
         write_atomically(_path(into, name), _path(source, name).read_bytes())
     for source in sources:
-        for picture in sorted((source / "samples").glob("*.png")):
-            if not (into / "samples" / picture.name).exists():
-                shutil.copyfile(picture, into / "samples" / picture.name)
+        for picture in sorted([*source.glob("samples/*.png"), *source.glob("plane/*.json")]):
+            copy = into / picture.relative_to(source)
+            if not copy.exists():
+                copy.parent.mkdir(exist_ok=True)
+                shutil.copyfile(picture, copy)
     return len(missing)
 
 
-def thinned(curves: dict[str, Curve]) -> dict[str, Curve]:
-    """Curves of at most WINDOWS points, and the seconds of training up to a step.
+def thinned(curves: dict[str, Curve], windows: int = WINDOWS) -> dict[str, Curve]:
+    """Curves of at most `windows` points, and the seconds of training up to a step.
 
     >>> steps = np.arange(1.0, 61.0)
     >>> curve = thinned({"generator_loss": Curve(steps, steps % 2)})["generator_loss"]
@@ -141,41 +144,62 @@ def thinned(curves: dict[str, Curve]) -> dict[str, Curve]:
     ([2.0, 4.0], [0.5, 0.5], [0.5, 0.5])
     """
     sums = {
-        total: _every(Curve(curves[name].steps, curves[name].values.cumsum()))
+        total: _every(Curve(curves[name].steps, curves[name].values.cumsum()), windows)
         for name, total in _SUMS.items()
         if name in curves
     }
     left_out = (*_SUMS, *_NOT_KEPT)
     kept = {name: c for name, c in curves.items() if not any(fnmatch(name, out) for out in left_out)}
     # A mean of bounds is no bound: of those, some are picked.
-    thin = {name: _every(c) if name.startswith(BOUNDS) else _windowed(c) for name, c in kept.items()}
-    return sums | thin
+    return sums | {
+        name: _every(curve, windows) if name.startswith(BOUNDS) else _windowed(curve, windows)
+        for name, curve in kept.items()
+    }
 
 
 def strip(run: StoredRun) -> Image.Image:
     """The first row of the run's sample grids over time; of points in the plane the last picture."""
     if run.config.data in PLANAR:
         return Image.open(run.pictures[-1])
-    chosen = np.unique(np.linspace(0, len(run.pictures) - 1, STRIP_ROWS).round().astype(int))
-    grids = [np.asarray(Image.open(run.pictures[i])) for i in chosen]
+    grids = [np.asarray(Image.open(run.pictures[i])) for i in _strip_rows(len(run.pictures))]
     return Image.fromarray(np.concatenate([grid[: len(grid) // GRID_ROWS] for grid in grids]))
 
 
-def _windowed(curve: Curve) -> Curve:
-    if len(curve.steps) <= WINDOWS:
+def strip_rows(run: StoredRun) -> list[tuple[int, bytes]]:
+    """What `strip` put together, apart again: each row as PNG, with the step after which it was drawn."""
+    assert run.result is not None, "only what has ended is stored"
+    (path,) = run.pictures
+    finished = run.result.status == "finished"  # else the step at which it ended was not drawn
+    steps = [*range(0, run.result.step, run.config.samples_every), *([run.result.step] if finished else [])]
+    if run.config.data in PLANAR:
+        return [(steps[-1], path.read_bytes())]
+    rows = [steps[i] for i in _strip_rows(len(steps))]
+    with Image.open(path) as picture:
+        width, height = picture.width, picture.height // len(rows)
+        boxes = [(0, i * height, width, (i + 1) * height) for i in range(len(rows))]
+        return [(step, png(picture.crop(box))) for step, box in zip(rows, boxes, strict=True)]
+
+
+def _strip_rows(pictures: int) -> list[int]:
+    """Which of a run's pictures give a row."""
+    return np.unique(np.linspace(0, pictures - 1, STRIP_ROWS).round().astype(int)).tolist()
+
+
+def _windowed(curve: Curve, windows: int) -> Curve:
+    if len(curve.steps) <= windows:
         return curve
-    windows = np.array_split(np.arange(len(curve.steps)), WINDOWS)
+    parts = np.array_split(np.arange(len(curve.steps)), windows)
     return Curve(
-        np.array([curve.steps[w[-1]] for w in windows]),
-        np.array([curve.values[w].mean() for w in windows]),
-        np.array([curve.values[w].std() for w in windows]),
+        np.array([curve.steps[part[-1]] for part in parts]),
+        np.array([curve.values[part].mean() for part in parts]),
+        np.array([curve.values[part].std() for part in parts]),
     )
 
 
-def _every(curve: Curve) -> Curve:
-    if len(curve.steps) <= WINDOWS:
+def _every(curve: Curve, windows: int) -> Curve:
+    if len(curve.steps) <= windows:
         return curve
-    ends = [w[-1] for w in np.array_split(np.arange(len(curve.steps)), WINDOWS)]
+    ends = [part[-1] for part in np.array_split(np.arange(len(curve.steps)), windows)]
     return Curve(curve.steps[ends], curve.values[ends])
 
 

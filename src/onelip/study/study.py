@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 from onelip.errors import OnelipError
-from onelip.files import write_atomically, write_json
+from onelip.files import write_json
 from onelip.gan.config import TrainConfig
 from onelip.gan.run import RunFolder
 from onelip.provenance import provenance
 from onelip.study.engine import Job, Outcome, run_jobs
-from onelip.study.figures import write_figures
+from onelip.study.gallery import write_figures
 from onelip.study.progress import Progress
 from onelip.study.records import is_stored, read_record
-from onelip.study.report import report_html
+from onelip.study.report.page import write_report
 from onelip.study.store import StoredRun, read_run
 
 
@@ -39,14 +38,14 @@ def run_study(
 
 def write_results(title: str, configs: dict[str, TrainConfig], out: Path, store: Path | None = None) -> Path:
     """Summary, figures and report of the runs, as far as they have come; returns the report's path."""
-    runs = [_stored(name, out, out / "store" if store is None else store) for name in configs]
+    store = out / "store" if store is None else store
+    runs = [_stored(name, out, store) for name in configs]
     if not any(run.curves for run in runs):
         raise OnelipError(f"no run in {out} recorded a step: there is nothing to draw")
     summary = {"provenance": provenance(), "runs": {run.name: run.summary for run in runs}}
     write_json(out / "summary.json", summary)
-    figures = write_figures(runs, out / "figures")
-    page = report_html(title, summary, {run.name: dataclasses.asdict(run.config) for run in runs}, figures)
-    write_atomically(out / "report.html", page.encode())
+    write_figures(runs, out / "figures", store)
+    write_report(title, runs, out / "report.html", store)
     return out / "report.html"
 
 

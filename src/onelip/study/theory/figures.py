@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter
 
-from onelip.files import write_atomically
-from onelip.study.figures import BLUE, GREEN, ORANGE, RED, SKY, STYLE
+from onelip.study.figures import BLUE, GREEN, ORANGE, RED, SKY, STYLE, save_figure
 from onelip.transport import extend_potential
 
 Result = dict[str, Any]
@@ -306,9 +304,4 @@ def write_figure(name: str, result: Result, folder: Path) -> None:
         figure = FIGURES[name](result)
         # Wide enough for text whose width differs a little from format to format.
         figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.06)
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # the layout just found serves both formats
-        for kind, metadata in (("svg", {"Date": None}), ("png", {})):
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, metadata=metadata)
-            write_atomically(folder / f"{name}.{kind}", buffer.getvalue())
+        save_figure(figure, folder, name, ("svg", "png"))

@@ -1,0 +1,115 @@
+"""Figures that compare settings, on runs made up for them, and the planes that a study keeps."""
+
+import dataclasses
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from onelip.errors import CheckpointError
+from onelip.gan.config import TrainConfig
+from onelip.gan.loop import train
+from onelip.gan.run import RunFolder, RunResult
+from onelip.study.comparisons import by_setting, cost, knobs, plane, sensitivity
+from onelip.study.gallery import draw_all
+from onelip.study.plane import SIDE, Plane, centres, plane_of, read_plane, write_plane
+from onelip.study.presets import expand
+from onelip.study.store import StoredRun
+
+
+def runs_of(groups, frechet=lambda config: 10.0, seconds=lambda config: 1.0, **choice):
+    """Ended runs of the preset's groups; an infinite distance stands for one that diverged."""
+    found = []
+    for name, config in expand("paper", groups=groups, **choice).items():
+        distance = frechet(config)
+        diverged = math.isinf(distance)
+        summary = {
+            "last": {} if diverged else {"final/frechet_distance": distance},
+            "cpu_seconds_per_generator_step": seconds(config),
+        }
+        result = RunResult("diverged" if diverged else "finished", config.steps)
+        found.append(StoredRun(name, config, result, {}, summary, ()))
+    return found
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def test_the_heat_map_names_medians_what_diverged_and_what_is_missing():
+    worst = {0: 1.0, 1: 30.0, 2: math.inf}
+    runs = runs_of(
+        "settings",
+        lambda c: worst[c.seed] if c.method == "gp" else math.inf if c.method == "clip" else 7.0,
+        seeds="0-2",
+    )
+    figure = sensitivity([run for run in runs if run.setting != "F-sn"])
+    assert figure is not None
+    assert texts(figure.axes[0]) == ["diverged"] * 6 + ["30"] * 6 + ["7"] * 5 + ["not run"]
+
+
+def test_knobs_show_every_seed_at_its_value_and_crosses_where_one_diverged():
+    runs = runs_of("clip", lambda c: math.inf if c.clip == 1.0 and c.seed == 2 else 100 * c.clip)
+    figure = knobs(runs)
+    assert figure is not None
+    (ax,) = figure.axes
+    median, *_ = ax.lines
+    assert median.get_xdata().tolist() == [0.001, 0.01, 0.1, 1.0]
+    assert median.get_ydata() == pytest.approx([0.1, 1, 10, 100])
+    assert [line.get_marker() for line in ax.lines].count("x") == 1
+
+
+def test_cost_is_relative_to_no_constraint_at_the_same_size():
+    factor = {"none": 1.0, "gp": 2.0}
+    figure = cost(runs_of("cost", seconds=lambda c: c.width * factor.get(c.method, 1.5)))
+    assert figure is not None
+    for ax, widths in zip(figure.axes, ([4, 8, 16, 32], [4, 16, 32]), strict=True):
+        lines = {line.get_label(): line for line in ax.lines}
+        assert lines["gradient penalty"].get_xdata().tolist() == widths
+        assert lines["gradient penalty"].get_ydata() == pytest.approx([2.0] * len(widths))
+
+
+@pytest.mark.parametrize("draw", [sensitivity, knobs, cost])
+def test_no_figure_without_its_runs(draw, tmp_path):
+    assert draw(runs_of("losses")) is None
+    assert plane(runs_of("losses"), tmp_path) is None
+    unfinished = [replace(run, result=None) for run in runs_of("settings,clip,cost")]
+    assert draw(unfinished) is None
+    assert by_setting(unfinished) == {}
+
+
+@pytest.mark.parametrize("method", ["none", "sn-operator"])
+def test_a_plane_is_that_of_the_finished_run(method, tmp_path):
+    config = TrainConfig(data="ring", method=method, width=2, batch=16, steps=3, device="cpu")
+    train(dataclasses.replace(config, evaluate_every=0, certify_every=0), tmp_path / "run")
+    found = plane_of(RunFolder(tmp_path / "run"))
+    assert found.values.shape == (SIDE, SIDE)
+    assert np.ptp(found.values) > 0
+    write_plane(tmp_path, "ring-none", found)
+    kept = read_plane(tmp_path, "ring-none")
+    for name in ("points", "axis", "values"):
+        assert getattr(kept, name) == pytest.approx(getattr(found, name), rel=1e-3, abs=1e-6)
+    assert read_plane(tmp_path, "ring-gp") is None
+    (tmp_path / "plane" / "ring-none.json").write_text("{")
+    with pytest.raises(CheckpointError, match="damaged"):
+        read_plane(tmp_path, "ring-none")
+
+
+def test_rows_of_a_plane_follow_the_second_coordinate(tmp_path):
+    axis = np.linspace(-1.5, 1.5, 5)
+    for data in ("ring", "grid"):
+        points = centres(data).numpy()
+        write_plane(tmp_path, f"{data}-sn", Plane(points, axis, np.add.outer(axis, 0 * axis)))
+    runs = runs_of("ring,grid", seeds="0", only="*-sn-0")
+    drawn = draw_all(runs, tmp_path)
+    assert list(drawn) == ["plane"]
+    assert len(drawn["plane"].axes) == 2
+
+
+def test_the_grid_of_a_plane_has_f_of_x_and_y_in_row_y(tmp_path, monkeypatch):
+    config = TrainConfig(data="ring", method="none", width=2, batch=16, steps=1, device="cpu")
+    train(dataclasses.replace(config, evaluate_every=0, certify_every=0), tmp_path / "run")
+    monkeypatch.setattr("onelip.study.plane.plain_critic", lambda *_: lambda x: x[:, 1])
+    found = plane_of(RunFolder(tmp_path / "run"))
+    assert found.values[:, 0] == pytest.approx(found.axis)
