@@ -1,0 +1,140 @@
+"""The numbers of README and docs are those of results/; `python -m tests.test_documents` renews them.
+
+What stands between `<!-- generated: NAME -->` and `<!-- end -->` is written by the function of that name.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from onelip.gan.config import METHODS
+from onelip.study import table
+from onelip.study.claims import table as claims
+from onelip.study.w1bench.published import published
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def results(name):
+    return json.loads((ROOT / "results" / name).read_text())
+
+
+def quick():
+    """The quick study's table."""
+    summary = results("quick/summary.json")
+    (start,) = {json.dumps(run["starts"][0]) for run in summary["runs"].values()}
+    where = json.loads(start)["machine"]
+    return (
+        f"{table.markdown(summary['runs'])}\n\n"
+        f"Measured at commit {json.loads(start)['commit'][:7]} on {where['processor']}, {where['cores']} "
+        f"cores, {where['memory_gib']} GiB, {where['system']}; two runs at a time, one thread each."
+    )
+
+
+def soundness():
+    """How often the intervals were held against the truth."""
+    layers = results("soundness.json")["layers"]
+    zeros = layers["cases_per_method"]["zero map"]
+    return (
+        f"- Held against the dense matrix's SVD on {layers['count']:,} random layers of every type, stride, "
+        f"padding and dtype ({zeros:,} of them zero maps): {layers['violations']} violations of "
+        f"lower ≤ ‖A‖₂ ≤ upper (seed {layers['seed']}, commit {layers['commit'][:7]}; "
+        "`python benchmarks/soundness_layers.py` repeats it)."
+    )
+
+
+def speed():
+    """Time and width of our interval beside FFT+SVD in the same turns."""
+    cases = results("norms.json")["cases"].values()
+    ours = [next(m for m in case["methods"] if m["method"] == "onelip") for case in cases]
+    double, single = (sorted(m["ratios"][n][1] for m in ours) for n in ("FFT+SVD float64", "FFT+SVD"))
+    widest = max(m["upper"] / m["lower"] - 1 for m in ours)
+    return (
+        f"- Proved in {double[0]:.0%} to {double[-1]:.0%} of the processor time of FFT+SVD in float64 "
+        f"({single[0]:.0%} to {single[-1]:.0%} of that in float32), which proves nothing, on four "
+        f"convolutions and a dense layer; intervals at most {widest:.2%} wide "
+        "(`python benchmarks/test_norms.py`)."
+    )
+
+
+def criteria():
+    """The claims and what decides them."""
+    return claims.markdown()
+
+
+def verdicts():
+    """What results/ says of each claim: verdict, headline number, condition."""
+    rows = ["| | claim | verdict | measured |", "|---|---|---|---|"]
+    for key, claim in results("claims.json")["claims"].items():
+        rows.append(f"| {key} | {claim['claim']} | **{claim['verdict']}** | {_measured(claim)} |")
+    return "\n".join(rows)
+
+
+def _measured(claim):
+    if claim["missing"]:
+        return f"{len(claim['missing'])} of {claim['sources']} are missing"
+    effect = claim["effect"]
+    said = [claim["reason"]] if claim["reason"] else []
+    if effect is not None:
+        interval = f"{effect['low']:.3g} to {effect['high']:.3g}"
+        said.insert(0, f"{claim['effect_name']}: {effect['value']:.3g} ({interval}, {effect['seeds']} seeds)")
+    return "; ".join(said)
+
+
+def w1bench():
+    """Every run of the benchmark beside the best published value of its size."""
+    rows = [
+        "| D, N | best published cos / L² | critic | seed | cos | L² | Ŵ₁/W₁ − 1 | steps | s | better |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    records = results("w1bench.json")
+    for r in sorted(records, key=lambda r: (r["dim"], r["funnels"], r["critic"], r["config"]["seed"])):
+        best = published(r["dim"], r["funnels"])
+        cos, l2 = (f"{r[name]:.3f} ± {r['standard_errors'][name]:.3f}" for name in ("cos", "l2"))
+        better = [name for name, wins in (("cos", r["cos"] > best.cos), ("L²", r["l2"] < best.l2)) if wins]
+        rows.append(
+            f"| {r['dim']}, {r['funnels']} | {best.cos:.3f} / {best.l2:.3f} | {r['critic']} | {r['config']['seed']} "
+            f"| {cos} | {l2} | {r['deviation']:.1%} | {r['steps']:,} | {r['seconds']:.0f} "
+            f"| {'both' if len(better) == 2 else ' '.join(better) or 'none'} |"
+        )
+    return "\n".join(rows)
+
+
+WRITERS = {f.__name__: f for f in (quick, soundness, speed, criteria, verdicts, w1bench)}
+
+
+def with_current_numbers(text):
+    return BLOCK.sub(lambda match: f"{match[1]}{WRITERS[match[2]]()}\n{match[3]}", text)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_the_numbers_are_those_of_the_committed_results(path):
+    assert path.read_text() == with_current_numbers(path.read_text())
+
+
+def test_every_writer_has_its_place():
+    found = [name for path in DOCUMENTS for _, name, _ in BLOCK.findall(path.read_text())]
+    assert sorted(found) == sorted(WRITERS)
+
+
+def test_the_defaults_are_those_of_the_code():
+    row = re.compile(r"^\| `([a-z0-9-]+)` \|.*?\| (\w+).*?\| ([\d.e-]+) \|", re.MULTILINE)
+    rows = row.findall((ROOT / "README.md").read_text())
+    assert {name: (METHODS[name]["optimizer"], METHODS[name]["critic_lr"]) for name in METHODS} == {
+        name: (optimizer.lower(), float(rate)) for name, optimizer, rate in rows
+    }
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_picture_and_link_exists(path):
+    links = re.findall(r"\]\(([^)#:]+)\)", path.read_text())
+    assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+if __name__ == "__main__":
+    for document in DOCUMENTS:
+        document.write_text(with_current_numbers(document.read_text()))
