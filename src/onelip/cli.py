@@ -152,6 +152,20 @@ class Audit:
     """Exit with code 1 when the proved upper bound exceeds this."""
 
 
+@dataclass(frozen=True)
+class Report:
+    """Write one page that shows a study: self-contained, interactive, offline."""
+
+    study: Annotated[Path, tyro.conf.Positional]
+    """Folder that `onelip study` wrote, or a store of runs such as results/study."""
+    out: Path | None = None
+    """File to write (default: report.html in that folder)."""
+    claims: Path | None = None
+    """File of verdicts (default: claims.json in that folder or beside it, where there is one)."""
+    w1bench: Path | None = None
+    """File of the W₁ benchmark (default: w1bench.json in that folder or beside it, where there is one)."""
+
+
 Command = (
     Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Sample, tyro.conf.subcommand("sample")]
@@ -160,6 +174,7 @@ Command = (
     | Annotated[W1Bench, tyro.conf.subcommand("w1bench")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Audit, tyro.conf.subcommand("audit")]
+    | Annotated[Report, tyro.conf.subcommand("report")]
 )
 
 
@@ -287,6 +302,17 @@ def audit(options: Audit) -> int:
     )
 
 
+def report(options: Report) -> int:
+    from onelip.study.report.page import write_report
+    from onelip.study.report.read import read_study
+
+    runs = read_study(options.study)
+    out = options.out or options.study / "report.html"
+    title = f"onelip study: {options.study.resolve().name}"
+    write_report(title, runs, out, options.study, options.claims, options.w1bench)
+    return _say(f"{len(runs)} runs: open {out}")
+
+
 def _progress(totals: dict[str, int]) -> Progress:
     from rich.console import Console
 
@@ -324,6 +350,7 @@ _RUN: dict[type, Callable[..., int]] = {
     W1Bench: w1bench,
     Evaluate: evaluate,
     Audit: audit,
+    Report: report,
 }
 
 

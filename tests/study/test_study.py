@@ -79,11 +79,10 @@ def test_a_study_leaves_what_it_promises(studied):
 
 def test_the_report_is_one_file_that_needs_no_network(studied):
     page = (studied[0] / "report.html").read_text()
-    assert page.count("<figure>") == 5
-    assert "spectral" not in re.sub(r"data:[^\"]*", "", page) or "alt=" in page
-    assert not re.search(r'(src|href)="(?!data:)', page)
+    markup = page.partition("<script>")[0]
+    assert not re.search(r'(src|href)="(?!#)', markup)
     for run in ("clip-0", "gp-0", "sn-0"):
-        assert f"<td>{run}</td>" in page
+        assert f'<th scope="row">{run}</th><td>finished at 12</td>' in markup
 
 
 def test_the_same_runs_again_train_nothing(studied):

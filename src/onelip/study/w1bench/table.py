@@ -10,8 +10,8 @@ from rich.table import Table
 from onelip.study.w1bench.published import published
 
 WIDTH = 130  # of the widest row
-_HEADS = ("D", "N", "critic", "seed", "cos", "best", "L²", "best", "Ŵ₁", "error, %", "Lipschitz ≤", "s")
-_CAPTION = (
+HEADS = ("D", "N", "critic", "seed", "cos", "best", "L²", "best", "Ŵ₁", "error, %", "Lipschitz ≤", "s")
+CAPTION = (
     "± standard errors. best: the best of 11 published solvers on another pair of that size, as context. "
     "s: processor seconds of training."
 )
@@ -19,7 +19,7 @@ _CAPTION = (
 
 def table(records: list[dict[str, Any]]) -> Table:
     """A row a record."""
-    page = Table(*_HEADS, box=box.SIMPLE, pad_edge=False, caption=_CAPTION, caption_justify="left")
+    page = Table(*HEADS, box=box.SIMPLE, pad_edge=False, caption=CAPTION, caption_justify="left")
     for record in records:
         page.add_row(*row(record))
     return page
