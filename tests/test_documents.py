@@ -98,7 +98,8 @@ def w1bench():
         better = [name for name, wins in (("cos", r["cos"] > best.cos), ("L²", r["l2"] < best.l2)) if wins]
         rows.append(
             f"| {r['dim']}, {r['funnels']} | {best.cos:.3f} / {best.l2:.3f} "
-            f"| {r['critic']} | {r['config']['seed']} | {cos} | {l2} | {r['deviation']:.1%} | {r['steps']:,} | {r['seconds']:.0f} "
+            f"| {r['critic']} | {r['config']['seed']} | {cos} | {l2} | {r['deviation']:.1%} "
+            f"| {r['steps']:,} | {r['seconds']:.0f} "
             f"| {'both' if len(better) == 2 else ' '.join(better) or 'none'} |"
         )
     return "\n".join(rows)
