@@ -24,6 +24,7 @@ ROOT = HERE.parent
 BUILD = HERE / "build"
 DOCUMENTS = {"paper": HERE / "main.tex", "poster": HERE / "poster.tex"}
 METADATA = "OnelipResults"
+SHOWN = 16  # digits of the digest in print; the metadata has all
 
 
 class BuildError(Exception):
@@ -40,13 +41,14 @@ def digest(results: Path) -> str:
 
 
 def generate(results: Path, build: Path) -> None:
-    """numbers.tex, tables/, groups/ and figures/ in the build folder."""
-    table = collect(results)
-    words = rf"\newcommand*{{\onelipresults}}{{{digest(results)}}}" + "\n" + as_tex(table)
-    for name, text in {"numbers.tex": words, **render(results, table)}.items():
+    """numbers.tex, tables/, parts/ and figures/ in the build folder."""
+    table, found = collect(results), digest(results)
+    names = {"onelipresults": found, "onelipdigest": found[:SHOWN]}
+    words = "".join(rf"\newcommand*{{\{name}}}{{{text}}}" + "\n" for name, text in names.items())
+    figures = write_figures(results, build / "figures")
+    for name, text in {"numbers.tex": words + as_tex(table), **render(results, table, figures)}.items():
         (build / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(build / name, text.encode())
-    write_figures(results, build / "figures")
 
 
 def typeset(document: str, build: Path) -> Path:

@@ -11,8 +11,10 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from onelip.study import comparisons
 from onelip.study import figures as study
 from onelip.study.records import read_records
+from onelip.study.store import StoredRun
 from onelip.study.theory import figures as theory
 
 HERE = Path(__file__).parent
@@ -48,9 +50,18 @@ STUDY_FIGURES: dict[str, tuple[Callable[[study.Grouped], Figure], bool, tuple[fl
     "frechet_distance": (study.frechet_distance, False, (6.8, 2.4)),
 }
 
+COMPARISONS: dict[str, tuple[Callable[[list[StoredRun]], Figure | None], tuple[float, float]]] = {
+    "sensitivity": (comparisons.sensitivity, (6.8, 2.6)),
+    "knobs": (comparisons.knobs, (8.4, 2.2)),
+    "cost": (comparisons.cost, (7.0, 2.2)),
+}
 
-def write_figures(results: Path, folder: Path) -> None:
-    """Draw every figure as FOLDER/NAME.pdf, and copy the samples of each method to FOLDER/samples."""
+
+def write_figures(results: Path, folder: Path) -> set[str]:
+    """Draw FOLDER/NAME.pdf and copy the samples to FOLDER/samples.
+
+    Returns the names of the comparisons that were drawn: those whose runs are missing are left out.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     measured = json.loads((results / "theory.json").read_text())
     runs = list(read_records(results / "study").values())
@@ -63,7 +74,14 @@ def write_figures(results: Path, folder: Path) -> None:
             if classical:
                 groups = {method: groups[method] for method in CLASSICAL}
             save(draw(groups), folder / f"{name}.pdf", size)
+        drawn = {name: draw(runs) for name, (draw, _) in COMPARISONS.items()}
+        drawn["plane"] = comparisons.plane(runs, results / "study")
+        drawn = {name: figure for name, figure in drawn.items() if figure is not None}
+        for name, figure in drawn.items():
+            size = COMPARISONS[name][1] if name in COMPARISONS else tuple(figure.get_size_inches())
+            save(figure, folder / f"{name}.pdf", size)
     shutil.copytree(results / "study" / "samples", folder / "samples", dirs_exist_ok=True)
+    return set(drawn)
 
 
 def save(figure: Figure, path: Path, size: tuple[float, float]) -> None:

@@ -12,23 +12,27 @@ Written as build/numbers.tex, a line each: \onelipvalue{KEY}{TEXT}% SOURCE. \val
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from torch import nn
 
+from onelip.gan.networks import build_critic
 from onelip.study.claims.evidence import Evidence, Measure, Needs, read_evidence, required_runs
 from onelip.study.claims.measures import explosive_share, growth, largest, last, late_rise, seconds
-from onelip.study.claims.statistics import PerSeed
-from onelip.study.presets import PRESETS
+from onelip.study.claims.statistics import PerSeed, ratio
+from onelip.study.presets import CONSTRAINTS, PRESETS
 from onelip.study.store import StoredRun
 from onelip.study.w1bench.published import published
-from paper.sentences import claim_words, group_state, ranking, seeds_of
+from paper.sentences import claim_words, groups_state, ranking, seeds_of
 from paper.text import number, percent, slug
 
 STUDY = "results/study/runs"
+Weighted = (nn.Conv2d, nn.Linear)
 
 
 class Value(NamedTuple):
@@ -116,17 +120,34 @@ def of_runs(evidence: Evidence) -> Table:
     return table
 
 
+def of_ratios(evidence: Evidence) -> Table:
+    """ratio/METRIC/A/B: geometric mean over the seeds that both have, of the methods of the main group."""
+    table: Table = {}
+    for metric in ("frechet", "seconds", "memory"):
+        for a, b in itertools.permutations(CONSTRAINTS, 2):
+            found = ratio(finite(evidence, a, metric), finite(evidence, b, metric))
+            if found.seeds:
+                source = f"{STUDY}/{{{a},{b}}}-*.json"
+                table[f"ratio/{metric}/{a}/{b}"] = Value(number(found.value), source)
+    return table
+
+
 def of_groups(evidence: Evidence) -> Table:
     """How much of each group is stored, in numbers and as a sentence."""
     table: Table = {}
     for group in PRESETS["paper"].groups:
-        required = required_runs(Needs({group: ()}))
-        stored = [name for name in required if name in evidence.runs]
-        texts = {"runs": str(len(required)), "stored": str(len(stored))}
-        texts |= {"state": group_state(group, len(stored), len(required)), "seeds": seeds_of(evidence, group)}
+        stored, required = counts(evidence, group)
+        texts = {"runs": str(required), "stored": str(stored), "seeds": seeds_of(evidence, group)}
+        texts["state"] = groups_state({group: (stored, required)})
         table |= {f"group/{group}/{k}": Value(v, STUDY) for k, v in texts.items()}
     table["group/main/ranking"] = Value(ranking(evidence), STUDY)
     return table
+
+
+def counts(evidence: Evidence, group: str) -> tuple[int, int]:
+    """Runs of a group: stored, required."""
+    required = required_runs(Needs({group: ()}))
+    return sum(name in evidence.runs for name in required), len(required)
 
 
 def of_study(evidence: Evidence) -> Table:
@@ -152,6 +173,24 @@ def of_study(evidence: Evidence) -> Table:
     texts["clip"] = f"{config.clip:g}"
     texts["penalty"] = f"{config.penalty:g}"
     return {f"study/{name}": Value(text, STUDY) for name, text in texts.items()}
+
+
+def layer_factors(evidence: Evidence) -> dict[str, int]:
+    """By layer of the digit critic, in order, the largest operator norm of a kernel of reshaped norm one.
+
+    ⌈k/s⌉ of a convolution (prop:reshaped of the paper), 1 of a dense layer.
+    """
+    critic = build_critic(evidence.runs["sn-0"].config.width, (1, 28, 28))
+    layers = {name: layer for name, layer in critic.named_modules() if isinstance(layer, Weighted)}
+    return {
+        name: math.ceil(layer.kernel_size[0] / layer.stride[0]) if isinstance(layer, nn.Conv2d) else 1
+        for name, layer in layers.items()
+    }
+
+
+def of_layers(evidence: Evidence) -> Table:
+    factors = layer_factors(evidence)
+    return {"factors/product": Value(str(math.prod(factors.values())), f"{STUDY}/sn-0.json: config")}
 
 
 def of_disjoint(entry: dict[str, Any]) -> dict[str, str]:
@@ -300,6 +339,8 @@ def collect(results: Path) -> Table:
     evidence = read_evidence(results)
     return {
         **of_runs(evidence),
+        **of_ratios(evidence),
+        **of_layers(evidence),
         **of_groups(evidence),
         **of_study(evidence),
         **of_theory(evidence.theory),

@@ -9,32 +9,34 @@ import numpy as np
 
 from onelip.study.claims.evidence import Evidence, Needs, required_runs
 from onelip.study.claims.measures import last
-from onelip.study.claims.run import number as number_text
 from onelip.study.claims.statistics import Estimate
 from onelip.study.presets import CONSTRAINTS
-from paper.text import code, escape, listing, number
+from paper.text import code, escape, listing, number, runs_of
 
+OPEN = "Undecided, for want of runs or because the seeds do not tell"
 VERDICTS = ("supported", "refuted", "depends", "undecided")
 
 
-def group_state(group: str, stored: int, required: int) -> str:
-    """How much of a group has been trained, with the command that trains the rest.
+def groups_state(groups: dict[str, tuple[int, int]]) -> str:
+    """How many runs of each group are stored, of how many, with the command that trains the rest.
 
-    >>> group_state("ring", 35, 35)
-    'All 35 runs of the group \\\\texttt{ring} are in the store.'
+    >>> groups_state({"ring": (35, 35), "grid": (35, 35)})
+    'All 70 runs of the groups \\\\texttt{ring} and \\\\texttt{grid} are stored.'
+    >>> groups_state({"ring": (0, 35)})[:59]
+    'None of the 35 runs of the group \\\\texttt{ring} is stored ye'
     """
-    name = code(group)
+    stored, required = (sum(counts) for counts in zip(*groups.values(), strict=True))
+    names = f"group{'s' if len(groups) > 1 else ''} {listing([code(group) for group in groups])}"
     if stored == required:
-        return f"All {required} runs of the group {name} are in the store."
-    command = code(f"onelip study paper --groups {group} --store results/study")
+        return f"All {required} runs of the {names} are stored."
+    lacking = ",".join(group for group, (here, wanted) in groups.items() if here < wanted)
+    command = code(f"onelip study paper --groups {lacking} --store results/study")
     if stored == 0:
-        return (
-            f"None of the {required} runs of the group {name} is in the store yet, "
-            f"and nothing is said of it here; {command} trains them."
-        )
-    return (
-        f"{stored} of the {required} runs of the group {name} are in the store; {command} trains the others."
-    )
+        return f"None of the {required} runs of the {names} is stored yet ({command} trains them)."
+    if len(groups) == 1:
+        return f"{stored} of the {required} runs of the {names} are stored ({command} trains the others)."
+    counts = listing([f"{here} of {wanted} ({code(group)})" for group, (here, wanted) in groups.items()])
+    return f"Of the runs of the {names}, {counts} are stored ({command} trains the others)."
 
 
 def seeds_of(evidence: Evidence, group: str) -> str:
@@ -79,10 +81,27 @@ def claim_words(claims: dict[str, Any]) -> dict[str, str]:
     for verdict in VERDICTS:
         having = [key for key, claim in claims.items() if claim["verdict"] == verdict]
         words[f"count/{verdict}"] = str(len(having))
-        words[f"list/{verdict}"] = listing(having) if having else "none"
+        words[f"list/{verdict}"] = runs_of(having) if having else "none"
     words["count/all"] = str(len(claims))
     words["summary"] = "; ".join(f"{verdict}: {words[f'list/{verdict}']}" for verdict in VERDICTS)
+    words["outcome"] = outcome({key: claim["verdict"] for key, claim in claims.items()})
     return words
+
+
+def outcome(verdicts: dict[str, str]) -> str:
+    """What held, what did not, and how much is open.
+
+    >>> outcome({"C1": "supported", "C2": "refuted", "C3": "refuted"})
+    'Supported: C1. Refuted: C2 and C3.'
+    >>> outcome({"C1": "undecided"})
+    'Undecided, for want of runs or because the seeds do not tell: C1.'
+    """
+    titles = ("Supported", "Refuted", "Dependent on a condition", OPEN)
+    said = []
+    for verdict, title in zip(VERDICTS, titles, strict=True):
+        having = [key for key, found in verdicts.items() if found == verdict]
+        said += [f"{title}: {runs_of(having)}."] if having else []
+    return " ".join(said)
 
 
 def verdict_sentence(key: str, claim: dict[str, Any]) -> str:
@@ -94,10 +113,22 @@ def evidence_line(claim: dict[str, Any]) -> str:
     """The headline number with its interval and the condition; or how much is missing."""
     said = []
     if claim["effect"]:
-        said.append(f"{claim['effect_name']}: {number_text(Estimate(**claim['effect']))}")
+        said.append(f"{escape(claim['effect_name'])}: {interval(Estimate(**claim['effect']))}")
     if claim["reason"]:
-        said.append(shortened(claim["reason"]))
-    return escape("; ".join(said))
+        said.append(escape(shortened(claim["reason"])))
+    return "; ".join(said)
+
+
+def interval(found: Estimate) -> str:
+    r"""An estimate with its interval and the number of seeds.
+
+    >>> interval(Estimate(0.5, 0.45, 0.55, 5))
+    '0.500 [0.450, 0.550], 5 seeds'
+    """
+    if not found.seeds:
+        return "no seed has it"
+    ends = f" [{number(found.low)}, {number(found.high)}]" if found.seeds > 1 else ""
+    return f"{number(found.value)}{ends}, {found.seeds} seed{'s' if found.seeds > 1 else ''}"
 
 
 def shortened(reason: str) -> str:

@@ -1,17 +1,22 @@
-"""Tables from results/, as TeX: a tabular alone (tables/), or a float with what is said of it (groups/).
+"""Tables from results/, as TeX: a tabular alone (tables/), or a float with what is said of it (parts/).
 
-A group without a finished run has no float: its file says what is missing.
+Where the runs of a part are missing there is no float: its file says what is missing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from torch import nn
+
+from onelip.gan.networks import build_critic
 from onelip.study.claims.evidence import Evidence, read_evidence
-from onelip.study.presets import CONSTRAINTS, METHODS, MIYATO, PRESETS, expand
+from onelip.study.presets import CONSTRAINTS, METHODS, PRESETS, expand
 from onelip.study.w1bench.published import published
-from paper.numbers import Table, finite, mean_and_range, w1_sizes
+from paper.numbers import Table, counts, finite, layer_factors, mean_and_range, w1_sizes
+from paper.sentences import groups_state
 from paper.text import code, number
 
 Cell = Callable[[Evidence, str], str]
@@ -65,10 +70,41 @@ CRITIC = {
     r"$\prod_l\|A_l\|_2\leq$": metric("product"),
 }
 COST = {"s per step": metric("seconds"), "peak MiB": metric("memory")}
-FRECHET = {r"Fréchet distance $\downarrow$": metric("frechet")}
-SWEEP = FRECHET | {r"recall $\uparrow$": metric("recall"), "s per step": metric("seconds")}
 PLANE = {"modes": metric("modes"), r"share within $3\sigma$": metric("share")}
 STACKED = {"modes": metric("modes"), r"KL from uniform, nats $\downarrow$": metric("kl")}
+
+
+def layers(evidence: Evidence) -> str:
+    """Reshaped against operator norm of each layer of the critics that sn trained."""
+    config = evidence.runs["sn-0"].config
+    modules = dict(build_critic(config.width, (1, 28, 28)).named_modules())
+    rows = []
+    for name, factor in layer_factors(evidence).items():
+        found = {
+            part: list(
+                evidence.of(
+                    "sn", lambda run, key=f"layers/{name}/{part}": run.summary["layers"][key]
+                ).values()
+            )
+            for part in ("reshaped", "operator/lower", "operator/upper")
+        }
+        cells = [mean_and_range(values) for values in found.values()]
+        rows.append([described(modules[name]), *cells, str(factor)])
+    head = ["layer", r"$\|W_\flat\|_2$", r"$\|A\|_2\geq$", r"$\|A\|_2\leq$", r"$\lceil k/s\rceil$"]
+    return tabular("lrrrr", head, rows)
+
+
+def described(layer: nn.Module) -> str:
+    """A layer's sizes.
+
+    >>> described(nn.Conv2d(1, 8, 4, 2))
+    '$1\\\\to8$, $4\\\\times4$, stride $2$'
+    """
+    if isinstance(layer, nn.Conv2d):
+        k, s = layer.kernel_size[0], layer.stride[0]
+        return rf"${layer.in_channels}\to{layer.out_channels}$, ${k}\times{k}$, stride ${s}$"
+    assert isinstance(layer, nn.Linear)
+    return rf"${layer.in_features}\to{layer.out_features}$, dense"
 
 
 def setup() -> str:
@@ -143,60 +179,90 @@ def claims(table: Table) -> str:
     return tabular(columns, ["", "claim", "verdict", "evidence"], rows, width=True)
 
 
-def miyato() -> str:
-    """Settings A to F."""
-    rows = [
-        [letter, rf"\num{{{s['critic_lr']:g}}}", f"{s['beta1']:g}", f"{s['beta2']:g}", str(s["critic_steps"])]
-        for letter, s in MIYATO.items()
-    ]
-    return tabular("lrrrr", ["", "learning rate", r"$\beta_1$", r"$\beta_2$", "critic steps"], rows)
+class Part(NamedTuple):
+    """Groups of the preset that are shown together: by a figure, a table, or both, each with its caption."""
+
+    groups: tuple[str, ...]
+    figure: str = ""
+    caption: str = ""
+    columns: dict[str, Cell] | None = None
+    title: str = ""
 
 
-# What is shown of a group, under which words.
-GROUP_TABLES: dict[str, tuple[str, dict[str, Cell]]] = {
-    "losses": ("Spectral normalization under other losses than the Wasserstein one", QUALITY),
-    "baseline": ("The relativistic loss with R1 and R2, and single critic steps", QUALITY),
-    "settings": ("Optimizer settings A to F", FRECHET),
-    "settings-operator": ("Optimizer settings A to F, the operator norm held", FRECHET),
-    "clip": ("The bound of weight clipping", SWEEP),
-    "penalty": ("The weight of the gradient penalty", SWEEP),
-    "target": ("The norm at which each layer is held", SWEEP),
-    "iterations": ("Power iterations a critic step", SWEEP),
-    "ring": ("Mode coverage, ring of Gaussians", PLANE),
-    "grid": ("Mode coverage, grid of Gaussians", PLANE),
-    "stacked": ("Mode coverage, stacked digits", STACKED),
-    "cost": ("Cost by width, batch and method", COST),
+PARTS = {
+    "settings": Part(
+        ("settings", "settings-operator"),
+        "sensitivity",
+        r"Final Fréchet distance under the optimizer settings of \citet{miyato2018}: learning rate, betas of "
+        "Adam, critic steps a generator step. Medians over seeds; darker is worse.",
+    ),
+    "knobs": Part(
+        ("clip", "penalty", "target", "iterations"),
+        "knobs",
+        "Final Fréchet distance against each method's own knob: every seed, and the line of the medians; a "
+        "cross at the upper edge is a run that diverged.",
+    ),
+    "cost": Part(
+        ("cost",),
+        "cost",
+        "Processor time of a generator step against width, over that without a constraint.",
+    ),
+    "losses": Part(
+        ("losses", "baseline"),
+        columns=QUALITY,
+        title="Other losses, and the relativistic baseline: means over seeds, ranges in parentheses.",
+    ),
+    "modes": Part(
+        ("ring", "grid"),
+        "plane",
+        "Generated points of seed zero over level lines of the critic; crosses are the modes.",
+        PLANE,
+        "Modes captured, and share of the samples within three standard deviations of one.",
+    ),
+    "stacked": Part(("stacked",), columns=STACKED, title="Modes captured of stacked digits."),
 }
 
 
-def group_float(evidence: Evidence, table: Table, group: str) -> str:
-    """What is there of a group: a sentence on its runs, and a table where any has finished."""
-    state = table[f"group/{group}/state"].text
-    title, columns = GROUP_TABLES[group]
-    settings = list(PRESETS["paper"].groups[group].settings)
-    own = [s for s in settings if s not in CONSTRAINTS]
-    if not any(evidence.all_of(setting) for setting in own):
-        return state + "%\n"
-    body = by_setting(evidence, settings, columns)
-    caption = rf"{title}: means over the finished seeds, ranges in parentheses."
-    label = f"tab:{group}"
-    lines = [r"\begin{table}[tbp]", r"\centering\small", rf"\caption{{{caption}}}\label{{{label}}}"]
-    return "\n".join([rf"{state} \Cref{{{label}}} has the numbers.", *lines, body + r"\end{table}", ""])
+def floats(evidence: Evidence, name: str, figures: set[str]) -> str:
+    """What a part shows, as floats and a sentence that refers to them; only what is missing where none is.
+
+    Settings of the main group alone, which other groups share, are nothing to show.
+    """
+    part = PARTS[name]
+    said = groups_state({group: counts(evidence, group) for group in part.groups}) + "\n"
+    settings = [s for group in part.groups for s in PRESETS["paper"].groups[group].settings]
+    if not any(evidence.all_of(s) for s in settings if s not in CONSTRAINTS):
+        return said
+    bodies = {}
+    if part.figure in figures:
+        picture = rf"\includegraphics[width=\linewidth]{{{part.figure}}}" + "\n"
+        bodies[f"fig:{name}"] = picture + rf"\caption{{{part.caption}}}"
+    if part.columns is not None:
+        rows = by_setting(evidence, settings, part.columns)
+        bodies[f"tab:{name}"] = rf"\caption{{{part.title}}}" + "\n" + rows
+    shown = [floating(label, body) for label, body in bodies.items()]
+    return "".join([*shown, rf"\Cref{{{','.join(bodies)}}}: {said}"])
 
 
-def render(results: Path, table: Table) -> dict[str, str]:
-    """All tables by the path of their file in the build folder."""
+def floating(label: str, body: str) -> str:
+    kind = "figure" if label.startswith("fig") else "table"
+    body = body.replace(r"\caption{", rf"\caption{{\label{{{label}}}", 1)
+    return rf"\begin{{{kind}}}[tbp]\centering\small" + f"\n{body}\n" + rf"\end{{{kind}}}" + "\n"
+
+
+def render(results: Path, table: Table, figures: set[str]) -> dict[str, str]:
+    """All tables by the path of their file in the build folder; figures: names of those that were drawn."""
     evidence = read_evidence(results)
     plain = {
+        "layers": layers(evidence),
         "setup": setup(),
         "common": common(),
         "groups": groups(),
-        "miyato": miyato(),
         "quality": by_setting(evidence, list(CONSTRAINTS), QUALITY),
         "critic": by_setting(evidence, list(CONSTRAINTS), CRITIC),
         "expense": by_setting(evidence, list(CONSTRAINTS), COST),
         "w1": w1(results),
         "claims": claims(table),
     }
-    floats = {f"groups/{name}.tex": group_float(evidence, table, name) for name in GROUP_TABLES}
-    return {f"tables/{name}.tex": text for name, text in plain.items()} | floats
+    parts = {f"parts/{name}.tex": floats(evidence, name, figures) for name in PARTS}
+    return {f"tables/{name}.tex": text for name, text in plain.items()} | parts

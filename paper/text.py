@@ -62,6 +62,22 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
 
 
+def runs_of(names: list[str]) -> str:
+    """Numbered names as an enumeration, three and more in a row as a range.
+
+    >>> runs_of(["C1", "C3", "C4", "C5"])
+    'C1 and C3 to C5'
+    """
+    found: list[list[str]] = []
+    for name in names:
+        if found and int(name[1:]) == int(found[-1][-1][1:]) + 1:
+            found[-1].append(name)
+        else:
+            found.append([name])
+    spans = [[f"{row[0]} to {row[-1]}"] if len(row) > 2 else row for row in found]
+    return listing([word for span in spans for word in span])
+
+
 def listing(words: list[str]) -> str:
     """Words as an enumeration.
 
