@@ -17,6 +17,7 @@ from onelip.files import write_atomically
 from paper.figures import write_figures
 from paper.log import faults
 from paper.numbers import as_tex, collect
+from paper.poster import write as write_poster
 from paper.tables import render
 
 HERE = Path(__file__).parent
@@ -49,6 +50,7 @@ def generate(results: Path, build: Path) -> None:
     for name, text in {"numbers.tex": words + as_tex(table), **render(results, table, figures)}.items():
         (build / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(build / name, text.encode())
+    write_poster(results, build / "poster")
 
 
 def typeset(document: str, build: Path) -> Path:

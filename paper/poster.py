@@ -7,7 +7,7 @@ things look like stays there. Numbers that are read, not drawn, are printed with
 from __future__ import annotations
 
 import json
-import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,16 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from onelip.study.claims.evidence import Evidence, is_finished, read_evidence
-from onelip.study.claims.measures import last, seconds
 from onelip.study.figures import METHOD_COLORS, METHOD_TITLES, by_method, curves_of
 from onelip.study.records import STRIP_ROWS
 from onelip.study.store import StoredRun
 from onelip.study.theory.figures import LOSS_COLORS
+from paper.numbers import finite
+from paper.sentences import VERDICTS
 from paper.text import escape
 
 COMPARED = ("clip", "gp", "sn")  # the classical comparison
+SPACING = 0.13  # of the seeds within a row
 LOSSES = ("generator_loss", "critic_loss")
 
 
@@ -66,8 +68,8 @@ def band(steps: np.ndarray, stack: np.ndarray) -> tuple[str, str]:
 
 
 def losses(evidence: Evidence) -> str:
-    """\\curve{METHOD/LOSS}{mean}{range} of each compared method, over its finished seeds."""
-    text = ""
+    """\\laststep{step}, \\curve{METHOD/LOSS}{mean}{range} of each compared method over its seeds."""
+    text = macro("laststep", evidence.runs["sn-0"].config.steps)
     for method in COMPARED:
         runs = finished(evidence, method)
         for loss in LOSSES:
@@ -100,24 +102,37 @@ def plan(drawing: dict[str, Any]) -> str:
     )
 
 
+def rows(evidence: Evidence) -> list[tuple[str, list[StoredRun]]]:
+    """Each method that has finished runs, in the order of the palette, with these."""
+    found = ((name, finished(evidence, name)) for name in by_method(evidence.runs.values()))
+    return [(name, runs) for name, runs in found if runs]
+
+
 def methods(evidence: Evidence) -> str:
-    """A \\method{row}{name}{title} for each that was trained, and its marks: one a seed, bars for means."""
-    groups = [name for name in by_method(evidence.runs.values()) if finished(evidence, name)]
-    text = macro("methods", len(groups))
-    for row, name in enumerate(groups):
-        text += macro("method", row, name, METHOD_TITLES[name])
-        runs = finished(evidence, name)
-        for seed, run in enumerate(runs):
-            found = run.summary["last"]
-            offset = seed - (len(runs) - 1) / 2
-            bounds = found.get("certificate/lower"), found.get("certificate/upper")
-            if None not in bounds:
-                text += macro("constant", row, name, offset, *(f"{bound:.6g}" for bound in bounds))
-        for bar, measure in (("cost", seconds), ("distance", last("final/frechet_distance"))):
-            values = [value for value in map(measure, runs) if value is not None and math.isfinite(value)]
-            if values:
-                ends = (float(np.mean(values)), min(values), max(values))
-                text += macro(bar, row, name, *(f"{value:.6g}" for value in ends))
+    r"""\methods{count}{rows}: \method{row}{name}{title}, \cost and \distance{row}{name}{mean}{low}{high}.
+
+    Lengths are shares of the longest bar's, which shows the largest value of all seeds.
+    """
+    found = rows(evidence)
+    text = "".join(macro("method", row, name, METHOD_TITLES[name]) for row, (name, _) in enumerate(found))
+    for bar, metric in (("cost", "seconds"), ("distance", "frechet")):
+        values = [list(finite(evidence, name, metric).values()) for name, _ in found]
+        longest = max(max(seeds, default=0.0) for seeds in values)
+        for row, ((name, _), seeds) in enumerate(zip(found, values, strict=True)):
+            if seeds:
+                ends = (float(np.mean(seeds)), min(seeds), max(seeds))
+                text += macro(bar, row, name, *(f"{end / longest:.4f}" for end in ends))
+    return macro("methods", len(found), text)
+
+
+def constants(evidence: Evidence) -> str:
+    """\\constant{height}{name}{witnessed}{proved} of each seed, at the end of its training."""
+    text = ""
+    for row, (name, runs) in enumerate(rows(evidence)):
+        for i, run in enumerate(runs):
+            bounds = (run.summary["last"][f"certificate/{end}"] for end in ("lower", "upper"))
+            height = row + SPACING * (i - (len(runs) - 1) / 2)
+            text += macro("constant", f"{height:.4g}", name, *(f"{bound:.6g}" for bound in bounds))
     return text
 
 
@@ -126,6 +141,18 @@ def verdicts(claims: dict[str, Any]) -> str:
     return "".join(
         macro("verdict", key, claim["verdict"], escape(claim["claim"])) for key, claim in claims.items()
     )
+
+
+def counts(claims: dict[str, Any]) -> str:
+    """\\verdictcount{VERDICT}{count} of each kind."""
+    found = [claim["verdict"] for claim in claims.values()]
+    return "".join(macro("verdictcount", verdict, found.count(verdict)) for verdict in VERDICTS)
+
+
+def citation(source: Path) -> str:
+    """What the QR code says: the repository's address where there is one, else whom and what to cite."""
+    said = dict(re.findall(r'^[ -]*([a-z-]+): "?(.*?)"?$', source.read_text(), re.MULTILINE))
+    return said.get("repository-code") or f"{said['name']}. {said['title']}. Version {said['version']}."
 
 
 def digits(strip: Path) -> Image.Image:
@@ -145,11 +172,12 @@ def write(results: Path, folder: Path) -> None:
         "gradients": gradients(evidence.theory["disjoint"]["result"]),
         "plan": plan(evidence.theory["duality"]["result"]["drawing"]),
         "methods": methods(evidence),
+        "constants": constants(evidence),
         "verdicts": verdicts(claims),
+        "counts": counts(claims),
+        "citation": macro("def\\citation", escape(citation(results.parent / "CITATION.cff"))),
     }
     for name, text in parts.items():
         (folder / f"{name}.tex").write_text(text)
-    for name in METHOD_COLORS:
-        strip = results / "study" / "samples" / f"{name}.png"
-        if finished(evidence, name):
-            digits(strip).save(folder / f"digits-{name}.png")
+    for name, _ in rows(evidence):
+        digits(results / "study" / "samples" / f"{name}.png").save(folder / f"digits-{name}.png")
