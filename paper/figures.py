@@ -40,20 +40,20 @@ STYLE: dict[Any, Any] = study.STYLE | {
     "axes.linewidth": 0.6,
 }
 # Width and height in inches; the page's line is 6.3 wide, and wider ones are scaled down to it.
-THEORY_SIZES = {"disjoint": (7.2, 5.0), "duality": (9.4, 4.1), "product": (8.2, 4.6), "power": (9.0, 4.6)}
+THEORY_SIZES = {"disjoint": (7.2, 4.4), "duality": (9.4, 3.8), "product": (8.2, 4.0), "power": (9.0, 4.2)}
 STUDY_FIGURES: dict[str, tuple[Callable[[study.Grouped], Figure], bool, tuple[float, float]]] = {
-    "generator_loss": (study.generator_loss, True, (6.6, 1.9)),
-    "critic_loss": (study.critic_loss, True, (6.6, 1.9)),
-    "gradient_norm": (study.gradient_norm, True, (7.0, 3.4)),
-    "certified_interval": (study.certified_interval, True, (6.8, 2.0)),
+    "generator_loss": (study.generator_loss, True, (6.8, 1.65)),
+    "critic_loss": (study.critic_loss, True, (6.8, 1.65)),
+    "gradient_norm": (study.gradient_norm, True, (7.0, 2.9)),
+    "certified_interval": (study.certified_interval, True, (6.8, 1.75)),
     "operator_norm": (study.operator_norm, True, (7.0, 2.1)),
-    "frechet_distance": (study.frechet_distance, False, (6.8, 2.4)),
+    "frechet_distance": (study.frechet_distance, False, (7.4, 2.2)),
 }
 
 COMPARISONS: dict[str, tuple[Callable[[list[StoredRun]], Figure | None], tuple[float, float]]] = {
-    "sensitivity": (comparisons.sensitivity, (6.8, 2.6)),
-    "knobs": (comparisons.knobs, (8.4, 2.2)),
-    "cost": (comparisons.cost, (7.0, 2.2)),
+    "sensitivity": (comparisons.sensitivity, (7.4, 2.1)),
+    "knobs": (comparisons.knobs, (8.4, 1.9)),
+    "cost": (comparisons.cost, (7.6, 1.9)),
 }
 
 

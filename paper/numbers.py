@@ -3,6 +3,7 @@ r"""Every number that paper and poster may quote: key, text and source, read fro
 Keys are paths in lower case:
 
 METRIC/SETTING/{mean,low,high,seeds,range}  mean, least and largest over the finished seeds; METRIC of METRICS
+seeds/SETTING                               "5 seeds"
 group/NAME/{runs,stored,seeds,state}        a group of the preset; `state` is a sentence
 study/…  disjoint/…  duality/…  product/…  power/…  norms/…  soundness/…  w1/DIM/FUNNELS/…
 claims/C/{claim,verdict,evidence,sentence}  C of c1 to c11; claims/{count,list}/VERDICT
@@ -117,6 +118,9 @@ def of_runs(evidence: Evidence) -> Table:
                 found |= {"seeds": str(len(values)), "range": mean_and_range(values)}
                 source = f"{STUDY}/{setting}-*.json"
                 table |= {f"{metric}/{setting}/{k}".lower(): Value(v, source) for k, v in found.items()}
+        finished = len(evidence.of(setting, summary("step")))
+        words = f"{finished} seed{'' if finished == 1 else 's'}"
+        table[f"seeds/{setting}".lower()] = Value(words, f"{STUDY}/{setting}-*.json")
     return table
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from onelip.study.presets import CONSTRAINTS
 from paper.text import code, escape, listing, number, runs_of
 
 OPEN = "Undecided, for want of runs or because the seeds do not tell"
+WIDTH = 180
 VERDICTS = ("supported", "refuted", "depends", "undecided")
 
 
@@ -106,16 +108,18 @@ def outcome(verdicts: dict[str, str]) -> str:
 
 def verdict_sentence(key: str, claim: dict[str, Any]) -> str:
     """Verdict and evidence as one sentence, for running text."""
-    return f"{key} is {claim['verdict']} ({evidence_line(claim)})."
+    says = "depends on a condition" if claim["verdict"] == "depends" else f"is {claim['verdict']}"
+    return f"{key} {says} ({evidence_line(claim)})."
 
 
-def evidence_line(claim: dict[str, Any]) -> str:
-    """The headline number with its interval and the condition; or how much is missing."""
+def evidence_line(claim: dict[str, Any], width: int = WIDTH) -> str:
+    """The headline number with its interval; the condition, or what is missing, in `width` letters."""
     said = []
     if claim["effect"]:
         said.append(f"{escape(claim['effect_name'])}: {interval(Estimate(**claim['effect']))}")
     if claim["reason"]:
-        said.append(escape(shortened(claim["reason"])))
+        reason = textwrap.shorten(shortened(claim["reason"]), width, placeholder=" …", break_on_hyphens=False)
+        said.append(escape(reason))
     return "; ".join(said)
 
 

@@ -70,8 +70,6 @@ CRITIC = {
     r"$\prod_l\|A_l\|_2\leq$": metric("product"),
 }
 COST = {"s per step": metric("seconds"), "peak MiB": metric("memory")}
-PLANE = {"modes": metric("modes"), r"share within $3\sigma$": metric("share")}
-STACKED = {"modes": metric("modes"), r"KL from uniform, nats $\downarrow$": metric("kl")}
 
 
 def layers(evidence: Evidence) -> str:
@@ -175,8 +173,31 @@ def claims(table: Table) -> str:
         verdict = rf"\textcolor{{{VERDICT_COLORS[said['verdict']]}}}{{{said['verdict']}}}"
         rows.append([f"C{i}", said["claim"], verdict, said["evidence"]])
     left = r">{\raggedright\arraybackslash}"
-    columns = rf"l{left}X l {left}X"
+    columns = rf"l{left}X l {left}p{{0.52\linewidth}}"
     return tabular(columns, ["", "claim", "verdict", "evidence"], rows, width=True)
+
+
+def losses(evidence: Evidence) -> str:
+    """Quality under other losses and schedules."""
+    groups = (PRESETS["paper"].groups[group].settings for group in ("losses", "baseline"))
+    return by_setting(evidence, [setting for group in groups for setting in group], QUALITY)
+
+
+def modes(evidence: Evidence) -> str:
+    """A row a method, the mixtures side by side."""
+    columns = {
+        ("ring", "ring: modes"): "modes",
+        ("ring", r"in $3\sigma$"): "share",
+        ("grid", "grid: modes"): "modes",
+        ("grid", r"in $3\sigma$"): "share",
+        ("stacked-mnist", "stacked: modes"): "modes",
+        ("stacked-mnist", "KL"): "kl",
+    }
+    rows = [
+        [code(method), *(metric(name)(evidence, f"{data}-{method}") for (data, _), name in columns.items())]
+        for method in METHODS
+    ]
+    return tabular("lrrrrrr", ["method", *(title for _, title in columns)], rows)
 
 
 class Part(NamedTuple):
@@ -185,7 +206,7 @@ class Part(NamedTuple):
     groups: tuple[str, ...]
     figure: str = ""
     caption: str = ""
-    columns: dict[str, Cell] | None = None
+    table: Callable[[Evidence], str] | None = None
     title: str = ""
 
 
@@ -209,17 +230,17 @@ PARTS = {
     ),
     "losses": Part(
         ("losses", "baseline"),
-        columns=QUALITY,
+        table=losses,
         title="Other losses, and the relativistic baseline: means over seeds, ranges in parentheses.",
     ),
     "modes": Part(
-        ("ring", "grid"),
+        ("ring", "grid", "stacked"),
         "plane",
         "Generated points of seed zero over level lines of the critic; crosses are the modes.",
-        PLANE,
-        "Modes captured, and share of the samples within three standard deviations of one.",
+        modes,
+        r"Modes captured, share of the samples within $3\sigma$ of one, and divergence of the captured modes "
+        "from the uniform law in nats: means over seeds, ranges in parentheses.",
     ),
-    "stacked": Part(("stacked",), columns=STACKED, title="Modes captured of stacked digits."),
 }
 
 
@@ -235,13 +256,13 @@ def floats(evidence: Evidence, name: str, figures: set[str]) -> str:
         return said
     bodies = {}
     if part.figure in figures:
-        picture = rf"\includegraphics[width=\linewidth]{{{part.figure}}}" + "\n"
+        picture = rf"\includegraphics[width=\linewidth]{{figures/{part.figure}}}" + "\n"
         bodies[f"fig:{name}"] = picture + rf"\caption{{{part.caption}}}"
-    if part.columns is not None:
-        rows = by_setting(evidence, settings, part.columns)
-        bodies[f"tab:{name}"] = rf"\caption{{{part.title}}}" + "\n" + rows
+    if part.table is not None:
+        fitted = r"\adjustbox{max width=\linewidth}{" + part.table(evidence) + "}"
+        bodies[f"tab:{name}"] = rf"\caption{{{part.title}}}" + "\n" + fitted
     shown = [floating(label, body) for label, body in bodies.items()]
-    return "".join([*shown, rf"\Cref{{{','.join(bodies)}}}: {said}"])
+    return "".join([*shown, rf"\Cref{{{','.join(bodies)}}}. {said}"])
 
 
 def floating(label: str, body: str) -> str:
