@@ -91,7 +91,7 @@ def looks(settings: Sequence[str], runs: Sequence[StoredRun]) -> list[dict[str, 
     """Title, colour and dash of each setting of a group.
 
     Where methods differ they keep their colours, and a method's further settings are dashed; settings of
-    one method share no colour.
+    one method share no colour and go by their names.
     """
     method_of = {run.setting: run.config.method for run in runs}
     one_method = len({method_of[setting] for setting in settings}) == 1 < len(settings)
@@ -102,7 +102,7 @@ def looks(settings: Sequence[str], runs: Sequence[StoredRun]) -> list[dict[str, 
         if one_method:
             color, dash = LAYER_COLORS[i % len(LAYER_COLORS)], i // len(LAYER_COLORS)
         drawn[method] += 1
-        title = METHOD_TITLES.get(setting, setting)
+        title = setting if one_method else METHOD_TITLES.get(setting, setting)
         found.append({"name": setting, "title": title, "color": color, "dash": DASHES[dash % len(DASHES)]})
     return found
 

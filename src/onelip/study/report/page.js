@@ -105,20 +105,21 @@
 
   // --- traces
 
-  const line = (x, y, setting, more = {}) => ({
-    x, y, mode: x.length > 20 ? "lines" : "lines+markers", marker: { size: 4 },
-    line: { color: setting.color, width: 2, dash: setting.dash }, name: setting.title, ...more,
+  const line = (x, y, setting, label, more = {}) => ({
+    x, y, mode: x.length > 20 ? "lines" : "lines+markers", marker: { size: 4 }, name: setting.title, showlegend: false,
+    line: { color: setting.color, width: 2, dash: setting.dash },
+    hovertemplate: `${label}<br>%{x:.4~g}: %{y:.4~g}<extra></extra>`, ...more,
   });
 
   /** The area between two curves: a line that is not seen, and one that is filled down to it. */
   function band(x, low, high, color, alpha) {
-    const edge = { x, mode: "lines", line: { width: 0, color }, hoverinfo: "skip" };
+    const edge = { x, mode: "lines", line: { width: 0, color }, hoverinfo: "skip", showlegend: false };
     return [{ ...edge, y: low }, { ...edge, y: high, fill: "tonexty", fillcolor: faded(color, alpha) }];
   }
 
   /** What was recorded of one run, faint: its curve, or a deviation about the means of windows. */
   function recorded({ x, values, deviations }, setting, log) {
-    if (!deviations) return [line(x, values, setting, { opacity: 0.25, hoverinfo: "skip", mode: "lines" })];
+    if (!deviations) return [line(x, values, setting, "as recorded", { opacity: 0.25, mode: "lines" })];
     // A logarithmic axis has no place for what is not positive: there the area ends at the smallest mean.
     const floor = log ? Math.min(...values.filter((value) => value > 0)) : -Infinity;
     const low = values.map((value, i) => Math.max(value - deviations[i], floor));
@@ -134,17 +135,17 @@
       const x = columns(curves.map((curve) => curve.x)).map(mean);
       const values = columns(smoothed);
       const range = band(x, values.map((v) => Math.min(...v)), values.map((v) => Math.max(...v)), setting.color, 0.22);
-      return [...range, line(x, values.map(mean), setting)];
+      return [...range, line(x, values.map(mean), setting, `${setting.title}, mean`, { showlegend: true })];
     }
     return [
       ...curves.flatMap((curve) => recorded(curve, setting, log)),
-      ...curves.map(({ x }, i) => line(x, smoothed[i], setting, { name: runs[i].name })),
+      ...curves.map(({ x }, i) => line(x, smoothed[i], setting, runs[i].name, { showlegend: i === 0 })),
     ];
   }
 
   // --- panels
 
-  /** Show exactly these panels in `host`: {key, title, color, said: [text, ...], traces, log, yTitle, mark}. */
+  /** Show exactly these panels in `host`: {key, title, color, said, alt, traces, log, yTitle, mark, legend}. */
   function show(host, panels) {
     const figures = panelsOf.get(host) ?? new Map();
     panelsOf.set(host, figures);
@@ -166,7 +167,7 @@
   function drawPanel(figure, panel) {
     const [caption, plot] = figure.children;
     caption.replaceChildren(...captionOf(panel));
-    plot.ariaLabel = `Plot of ${panel.yTitle}. ${panel.title}: ${panel.said.join("; ")}`;
+    plot.ariaLabel = `Plot of ${panel.yTitle}. ${panel.title}: ${panel.alt ?? panel.said}`;
     const coarse = matchMedia("(pointer: coarse)").matches; // there a drag scrolls the page
     Plotly.react(plot, panel.traces, layoutOf(panel, coarse), { displayModeBar: false, responsive: true });
   }
@@ -176,22 +177,27 @@
     swatch.style.background = color ?? "none";
     return [
       ...(color ? [swatch] : []), make("strong", { textContent: title }),
-      ...said.map((text) => make("span", { className: "said", textContent: text })),
+      make("span", { className: "said", textContent: said }),
     ];
   }
 
-  function layoutOf({ log, yTitle, mark }, coarse) {
+  /** In lines of about so many characters, for the height of a panel. */
+  const wrapped = (text, width = 24) => text.replace(new RegExp(`(.{1,${width}})( |$)`, "g"), "$1<br>").slice(0, -4);
+
+  function layoutOf({ log, yTitle, mark, legend = false }, coarse) {
     const { color, fontFamily } = getComputedStyle(by("bar"));
     const grid = getComputedStyle(by("bar")).borderTopColor;
     const axis = { gridcolor: grid, linecolor: grid, zerolinecolor: grid, automargin: true, title: { standoff: 6 } };
     const xTitle = by("axis").selectedOptions[0].textContent;
     const shape = { type: "line", x0: mark, x1: mark, y0: 0, y1: 1, yref: "paper", line: { color, width: 1, dash: "dot" } };
     return {
-      autosize: true, showlegend: false, hovermode: "closest", dragmode: coarse ? false : "zoom",
+      autosize: true, showlegend: legend,
+      legend: { orientation: "h", y: -0.15, traceorder: "normal", itemclick: false, itemdoubleclick: false },
+      hovermode: "closest", dragmode: coarse ? false : "zoom",
       margin: { l: 8, r: 8, t: 12, b: 8 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { color, family: fontFamily, size: 11 },
       xaxis: { ...axis, title: { ...axis.title, text: xTitle }, rangemode: "tozero" },
-      yaxis: { ...axis, title: { ...axis.title, text: yTitle }, type: log ? "log" : "linear", nticks: 6,
+      yaxis: { ...axis, title: { ...axis.title, text: wrapped(yTitle) }, type: log ? "log" : "linear", nticks: 6,
                exponentformat: "power" },
       shapes: mark === undefined ? [] : [shape],
     };
@@ -205,17 +211,17 @@
     const shared = by("layout").value === "shared";
     const found = shownSettings().map((setting) => [setting, shownRuns(setting, key)]).filter(([, runs]) => runs.length);
     const lasting = (runs) => `last ${runs.map((run) => short(last(run, key))).join(", ")}`;
-    const panels = shared && found.length
-      ? [{ key: "shared", title, said: found.map(([setting, runs]) => `${setting.title}: ${lasting(runs)}`), log,
-           yTitle: title, traces: found.flatMap(([setting, runs]) => tracesOf(setting, runs)) }]
-      : found.map(([setting, runs]) => ({ ...setting, key: setting.name, said: [lasting(runs)], log,
-                                          yTitle: title, traces: tracesOf(setting, runs) }));
+    const common = { log, yTitle: title };
+    const panels = found.map(([setting, runs]) =>
+      ({ ...common, ...setting, key: setting.name, said: lasting(runs), traces: tracesOf(setting, runs) }));
+    const one = { ...common, key: "shared", title, said: "", legend: true, traces: panels.flatMap(({ traces }) => traces),
+                  alt: panels.map((panel) => `${panel.title}, ${panel.said}`).join("; ") };
     by("curve-panels").classList.toggle("one", shared);
     by("scales").textContent = !ownScale ? "" : shared
       ? "Critics with different Lipschitz constants have different scales of this: on one axis compare the shapes, not the heights."
       : "Critics with different Lipschitz constants have different scales of this, so every panel has its own axis.";
     by("smoothing").nextElementSibling.textContent = `${by("smoothing").value} %`;
-    show(by("curve-panels"), panels);
+    show(by("curve-panels"), shared && panels.length ? [one] : panels);
   }
 
   function drawSamples() {
@@ -225,7 +231,7 @@
     const figures = found.map((setting) => {
       const { run, shots } = data.samples[setting.name];
       const [step, src] = shots[Math.round(share * (shots.length - 1))];
-      const said = [`${run}, after step ${step}`];
+      const said = `${run}, after step ${step}`;
       const image = make("img", { src, alt: `Samples of ${setting.title} (${run}) after step ${step}` });
       return make("figure", {}, image, make("figcaption", {}, ...captionOf({ ...setting, said })));
     });
@@ -249,12 +255,12 @@
     slider.nextElementSibling.textContent = `step ${curves[0].reshaped.steps[at]}`;
     show(by("layer-panels"), curves.map(({ layer, reshaped, lower, upper }) => ({
       key: layer, title: `layer ${layer}`, yTitle: "norm", mark: reshaped.x[at],
-      said: [`${lower.values[at]} ≤ ‖A‖₂ ≤ ${upper.values[at]}, reshaped ${reshaped.values[at]}`],
+      said: `${lower.values[at]} ≤ ‖A‖₂ ≤ ${upper.values[at]}, reshaped ${reshaped.values[at]}`,
       traces: [
         ...band(lower.x, lower.values, upper.values, setting.color, 0.3),
-        line(lower.x, lower.values, setting, { name: "‖A‖₂ ≥", line: { color: setting.color, width: 1 } }),
-        line(upper.x, upper.values, setting, { name: "‖A‖₂ ≤", line: { color: setting.color, width: 2 } }),
-        line(reshaped.x, reshaped.values, setting, { name: "reshaped", line: { color: "#808080", width: 2, dash: "dash" } }),
+        line(lower.x, lower.values, setting, "‖A‖₂ ≥", { line: { color: setting.color, width: 1 } }),
+        line(upper.x, upper.values, setting, "‖A‖₂ ≤", { line: { color: setting.color, width: 2 } }),
+        line(reshaped.x, reshaped.values, setting, "reshaped", { line: { color: "#808080", width: 2, dash: "dash" } }),
       ],
     })));
     const heads = ["layer", "reshaped norm", "‖A‖₂ ≥", "‖A‖₂ ≤", "‖A‖₂ ≤, over the reshaped norm"];
@@ -277,7 +283,7 @@
     }).filter(({ runs }) => runs.length);
     show(by("certificate-panels"), panels.map((panel) => ({
       ...panel, log: true, yTitle: "constant of the critic",
-      said: [certified(panel.runs)], traces: panel.runs.flatMap((run) => certificateTraces(run, panel)),
+      said: certified(panel.runs), traces: panel.runs.flatMap((run) => certificateTraces(run, panel)),
     })));
     const heads = ["run", "‖f‖ ≥, witnessed", "‖f‖ ≤, proved", "product of the layers' ‖A‖₂ ≤"];
     const keys = ["certificate/lower", "certificate/upper", "product/upper"];
@@ -298,7 +304,7 @@
     const bound = (key, dash, width) => {
       if (!(key in run.curves)) return [];
       const { x, values } = curveOf(run, key);
-      return [line(x, values, setting, { name: `${run.name}, ${key}`, line: { color: setting.color, dash, width } })];
+      return [line(x, values, setting, `${run.name}, ${key}`, { line: { color: setting.color, dash, width } })];
     };
     const [lower] = bound("certificate/lower", "dash", 2);
     const [upper] = bound("certificate/upper", "solid", 2);
@@ -380,6 +386,7 @@
     by(id).addEventListener("input", () => actions.forEach((act) => act()));
   }
 
+  new ResizeObserver(() => by("explorer").style.setProperty("--bar", `${by("bar").offsetHeight}px`)).observe(by("bar"));
   fill(by("group"), Object.keys(data.groups).map((name) => [name, name]));
   by("group-box").hidden = Object.keys(data.groups).length < 2;
   by("smoothing").value = 100 * data.smoothing;

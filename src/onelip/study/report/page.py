@@ -55,8 +55,7 @@ def report_html(
     """The page as one string. A part without content is left out, with its entry in the navigation."""
     from plotly.offline import get_plotlyjs  # half a second that `onelip --help` does not pay
 
-    methods = list(METHOD_COLORS)
-    runs = sorted(runs, key=lambda run: (methods.index(run.config.method), run.setting, run.config.seed))
+    runs = sorted(runs, key=_place)
     parts = {"w1": w1_html(benchmark), "claims": claims_html(claims), "configs": configs_html(runs)}
     links = [f'<a href="#{name}">{said}</a>' for name, said in LINKS.items() if parts.get(name, said)]
     return Template(_text("page.html")).substitute(
@@ -94,6 +93,12 @@ def embedded(value: object) -> str:
 def _near(study: Path, name: str) -> Path | None:
     places = (study / name, study.resolve().parent / name)
     return next((path for path in places if path.exists()), None)
+
+
+def _place(run: StoredRun) -> tuple[int, bool, str, int]:
+    """By method, first as it stands, then its other settings, by seed."""
+    method = run.config.method
+    return list(METHOD_COLORS).index(method), run.setting != method, run.setting, run.config.seed
 
 
 def _many(count: int, noun: str) -> str:

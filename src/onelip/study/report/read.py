@@ -17,7 +17,8 @@ _CLAIM = {"claim", "criterion", "sources", "verdict", "reason", "effect", "effec
 def read_study(path: Path) -> list[StoredRun]:
     """Every run of a study's folder (its store included) or of a store.
 
-    Raises ArgumentError where there is no such folder, CheckpointError where it holds no run that has ended.
+    Raises ArgumentError where there is no such folder, CheckpointError where no run in it has ended with a
+    recorded step.
     """
     remedy = "name a folder that `onelip study` wrote, or a store of runs"
     if not path.is_dir():
@@ -26,8 +27,8 @@ def read_study(path: Path) -> list[StoredRun]:
     runs |= {file.parent.name: read_run(file.parent) for file in sorted(path.glob("runs/*/config.json"))}
     if not runs:
         raise CheckpointError(f"{path} holds no run: {remedy}")
-    if not any(run.result for run in runs.values()):
-        raise CheckpointError(f"none of the {len(runs)} runs in {path} has ended: let the study finish first")
+    if not any(run.result and run.curves for run in runs.values()):
+        raise CheckpointError(f"of {len(runs)} runs in {path} none has finished: let the study go on first")
     return list(runs.values())
 
 
