@@ -118,6 +118,21 @@ def test_the_best_critic_starts_as_the_distance_from_the_origin():
     torch.testing.assert_close(build(cell)(x), -x.norm(dim=1), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("dim", "funnels"), [(2, 4), (16, 64), (64, 64), (64, 4)])
+def test_what_freezing_costs_the_best_critic_is_one_factor(dim, funnels):
+    cell = cell_of("best", dim, funnels, 0)
+    critic = build(cell).double()
+    with torch.no_grad():
+        for layer in critic:
+            if isinstance(layer, nn.Linear):
+                layer.weight.copy_(newton_schulz(layer.weight, 8))
+                layer.bias.add_(1.0)
+        x = torch.randn(50, dim, dtype=torch.float64)
+        factors = frozen(critic, cell)(x) / critic(x)
+    assert 1 - 1e-4 < factors.mean() <= 1
+    assert float(factors.std()) < 1e-12
+
+
 def test_a_deep_critic_starts_with_folds_that_halve_the_samples():
     cell = cell_of("best", 2, 64, 0)
     critic = build(cell)
