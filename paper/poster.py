@@ -152,7 +152,7 @@ def counts(claims: dict[str, Any]) -> str:
 def citation(source: Path) -> str:
     """What the QR code says: the repository's address where there is one, else whom and what to cite."""
     said = dict(re.findall(r'^[ -]*([a-z-]+): "?(.*?)"?$', source.read_text(), re.MULTILINE))
-    return said.get("repository-code") or f"{said['name']}. {said['title']}. Version {said['version']}."
+    return said.get("repository-code") or f"{said['title']}. {said['name']}, version {said['version']}."
 
 
 def digits(strip: Path) -> Image.Image:
@@ -165,6 +165,7 @@ def write(results: Path, folder: Path) -> None:
     """Write the files that poster.tex reads into `folder`. Raises where results/ lacks what they show."""
     evidence = read_evidence(results)
     claims = json.loads((results / "claims.json").read_text())["claims"]
+    cited = escape(citation(results.parent / "CITATION.cff"))
     folder.mkdir(parents=True, exist_ok=True)
     parts = {
         "colors": colors(),
@@ -175,7 +176,8 @@ def write(results: Path, folder: Path) -> None:
         "constants": constants(evidence),
         "verdicts": verdicts(claims),
         "counts": counts(claims),
-        "citation": macro("def\\citation", escape(citation(results.parent / "CITATION.cff"))),
+        # The package that draws the code drops bare spaces.
+        "citation": macro(r"def\citation", cited) + macro(r"def\coded", cited.replace(" ", r"\ ")),
     }
     for name, text in parts.items():
         (folder / f"{name}.tex").write_text(text)
