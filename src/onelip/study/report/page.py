@@ -67,6 +67,7 @@ def report_html(
         style=_text("page.css"),
         plotly=get_plotlyjs(),
         data=embedded(page_data(runs)),
+        charts=_text("charts.js"),
         script=_text("page.js"),
     )
 
