@@ -29,7 +29,7 @@ from onelip.study.claims.statistics import PerSeed, ratio
 from onelip.study.presets import CONSTRAINTS, PRESETS
 from onelip.study.store import StoredRun
 from onelip.study.w1bench.published import published
-from paper.sentences import claim_words, groups_state, ranking, seeds_of
+from paper.sentences import claim_words, each, groups_state, ranking, seeds_of
 from paper.text import number, percent, slug
 
 STUDY = "results/study/runs"
@@ -144,8 +144,29 @@ def of_groups(evidence: Evidence) -> Table:
         texts = {"runs": str(required), "stored": str(stored), "seeds": seeds_of(evidence, group)}
         texts["state"] = groups_state({group: (stored, required)})
         table |= {f"group/{group}/{k}": Value(v, STUDY) for k, v in texts.items()}
-    table["group/main/ranking"] = Value(ranking(evidence), STUDY)
-    return table
+    words = {"ranking": ranking(evidence), "cost": costs(evidence), "constants": constants(evidence)}
+    return table | {f"group/main/{key}": Value(text, STUDY) for key, text in words.items()}
+
+
+def costs(evidence: Evidence) -> str:
+    """Seconds a generator step of each method in units of the gradient penalty's."""
+    found = {
+        method: ratio(finite(evidence, method, "seconds"), finite(evidence, "gp", "seconds"))
+        for method in CONSTRAINTS
+        if method != "gp"
+    }
+    return each({method: number(estimate.value) for method, estimate in found.items() if estimate.seeds})
+
+
+def constants(evidence: Evidence) -> str:
+    """The largest constant of each method over its certificates, witnessed to proved, means over seeds."""
+    words = {}
+    for method in CONSTRAINTS:
+        ends = [finite(evidence, method, f"{bound}-largest") for bound in ("witnessed", "proved")]
+        if all(ends):
+            low, high = (number(float(np.mean(list(end.values())))) for end in ends)
+            words[method] = f"{low} to {high}"
+    return each(words)
 
 
 def counts(evidence: Evidence, group: str) -> tuple[int, int]:

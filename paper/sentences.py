@@ -57,6 +57,15 @@ def seeds_of(evidence: Evidence, group: str) -> str:
     return f"{few} to {many} seeds"
 
 
+def each(words: dict[str, str]) -> str:
+    """What is said of every method, in a row.
+
+    >>> each({"sn": "0.7", "clip": "0.6"})
+    '\\\\texttt{sn}: 0.7; \\\\texttt{clip}: 0.6'
+    """
+    return "; ".join(f"{code(method)}: {text}" for method, text in words.items())
+
+
 def ranking(evidence: Evidence) -> str:
     """The methods of the main group by their mean final Fréchet distance, best first."""
     found = {}

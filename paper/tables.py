@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 from torch import nn
 
+from onelip.gan.config import TrainConfig
 from onelip.gan.networks import build_critic
 from onelip.study.claims.evidence import Evidence, read_evidence
 from onelip.study.presets import CONSTRAINTS, METHODS, PRESETS, expand
 from onelip.study.w1bench.published import published
 from paper.numbers import Table, counts, finite, layer_factors, mean_and_range, w1_sizes
 from paper.sentences import groups_state
-from paper.text import code, number
+from paper.text import code, number, percent
 
 Cell = Callable[[Evidence, str], str]
 NONE = "--"
@@ -111,8 +112,8 @@ def setup() -> str:
         "none": lambda c: "nothing",
         "clip": lambda c: rf"every parameter in $[-{c.clip:g}, {c.clip:g}]$",
         "gp": lambda c: rf"${c.penalty:g}\,(\|\nabla_x f\|-1)^2$ between samples",
-        "sn": lambda c: f"reshaped norm of each kernel, power iterations: {c.power_iterations}",
-        "sn-operator": lambda c: f"norm of each operator, power iterations: {c.power_iterations}",
+        "sn": lambda c: f"reshaped norm of each kernel, {estimated(c)}",
+        "sn-operator": lambda c: f"norm of each operator, {estimated(c)}",
         "orthogonal": lambda c: "orthogonal layers, MaxMin",
         "r1r2": lambda c: rf"$\tfrac{{{c.gamma:g}}}{{2}}\|\nabla_x f\|^2$ on both, relativistic loss",
     }
@@ -124,6 +125,13 @@ def setup() -> str:
         optimizer = {"adam": "Adam", "rmsprop": "RMSProp"}[str(c.optimizer)]
         rows.append([code(method), held[method](c), f"{optimizer} {betas}", rf"\num{{{c.critic_lr:g}}}"])
     return tabular("llll", ["method", "the critic is held by", "optimizer", "learning rate"], rows)
+
+
+def estimated(config: TrainConfig) -> str:
+    """How the norm is kept up to date while the critic trains."""
+    if config.tolerance is not None:
+        return f"within {percent(config.tolerance, 1)}"
+    return f"power iterations: {config.power_iterations}"
 
 
 def common() -> str:
