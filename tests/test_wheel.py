@@ -20,6 +20,8 @@ def wheel(tmp_path_factory):
 def test_it_carries_the_code_its_types_and_its_licence(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {"onelip/py.typed", "onelip/cli.py", "onelip/linear/maps.py"} <= set(names)
+    for name in ("page.html", "page.css", "charts.js", "page.js"):
+        assert f"onelip/study/report/{name}" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not any(name.startswith(("tests", "data", "results")) for name in names)
 
