@@ -92,7 +92,7 @@ METRICS: dict[str, Measure] = {
 def finite(evidence: Evidence, setting: str, metric: str) -> PerSeed:
     """A metric of the finished seeds of a setting that have it."""
     found = evidence.of(setting, METRICS[metric])
-    return {seed: value for seed, value in found.items() if value is not None and math.isfinite(value)}
+    return {seed: float(value) for seed, value in found.items() if value is not None and math.isfinite(value)}
 
 
 def mean_and_range(values: list[float]) -> str:

@@ -83,6 +83,11 @@ def printed(command, pdf):
     return subprocess.run([*command, str(pdf)], capture_output=True, text=True, check=True).stdout
 
 
+def words(pdf):
+    tool("pdftotext")
+    return subprocess.run(["pdftotext", str(pdf), "-"], capture_output=True, text=True, check=True).stdout
+
+
 @pytest.mark.tex
 @pytest.mark.parametrize(("name", "least", "most"), [("paper", 10, 14), ("poster", 1, 1)])
 def test_pages(name, least, most):
@@ -122,9 +127,9 @@ def document(tmp_path, monkeypatch):
 
 @pytest.mark.tex
 def test_a_value_is_printed_and_the_digest_is_inside(document):
-    pdf = document(r"\val{a/b} 5\,\% of λ", {"a/b": r"\num{-12345.678}"})
+    pdf = document(r"\val{a/b}", {"a/b": r"\num{12345.678}"})
     assert built_from(pdf) == "feed"
-    assert "−12,345.678" in printed(["pdftotext", "-layout"], pdf).replace(str(pdf), "") or pdf.stat().st_size
+    assert "12,345.678" in words(pdf)
 
 
 @pytest.mark.tex
@@ -142,9 +147,8 @@ def test_the_same_sources_give_the_same_bytes(document, tmp_path):
 
 
 @pytest.mark.tex
-@pytest.mark.parametrize("verdict", ["supported", "refuted", "depends", "undecided"])
-def test_remarks_stand_where_a_claim_did_not_simply_hold(document, tmp_path, verdict):
-    tool("pdftotext")
-    pdf = document(r"x\iffound{c1}{remark}", {"claims/c1/verdict": verdict})
-    subprocess.run(["pdftotext", str(pdf), str(tmp_path / "out.txt")], check=True)
-    assert ("remark" in (tmp_path / "out.txt").read_text()) == (verdict in ("refuted", "depends"))
+def test_remarks_stand_where_a_claim_did_not_simply_hold(document):
+    verdicts = {"c1": "supported", "c2": "refuted", "c3": "depends", "c4": "undecided"}
+    body = "".join(rf"\iffound{{{key}}}{{remark on {key}}} " for key in verdicts)
+    said = words(document(body, {f"claims/{key}/verdict": verdict for key, verdict in verdicts.items()}))
+    assert [key for key in verdicts if f"remark on {key}" in said] == ["c2", "c3"]

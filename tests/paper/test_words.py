@@ -10,7 +10,7 @@ from paper.build import HERE, ROOT
 from paper.numbers import as_tex, collect
 
 PROSE = sorted([*HERE.glob("sections/*.tex"), HERE / "main.tex", HERE / "poster.tex"])
-TEX = sorted([*PROSE, *HERE.glob("*.tex")])
+TEX = sorted({*PROSE, *HERE.glob("*.tex")})
 MATH = re.compile(
     r"\$[^$]*\$|\\\[.*?\\\]|\\begin\{(equation\*?|align\*?|algorithmic)\}.*?\\end\{\1\}|\\formula\{[^\n]*",
     re.DOTALL,
