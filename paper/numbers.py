@@ -23,7 +23,7 @@ import numpy as np
 from torch import nn
 
 from onelip.gan.networks import build_critic
-from onelip.study.claims.evidence import Evidence, Measure, Needs, read_evidence, required_runs
+from onelip.study.claims.evidence import Evidence, Measure, Needs, is_finished, read_evidence, required_runs
 from onelip.study.claims.measures import explosive_share, growth, largest, last, late_rise, seconds
 from onelip.study.claims.statistics import PerSeed, ratio
 from onelip.study.presets import CONSTRAINTS, PRESETS
@@ -52,7 +52,7 @@ def final(name: str) -> Measure:
 
 
 def summary(name: str) -> Measure:
-    return lambda run: run.summary[name]
+    return lambda run: float(run.summary[name])
 
 
 def norm_ratio(run: StoredRun) -> float:
@@ -92,7 +92,7 @@ METRICS: dict[str, Measure] = {
 def finite(evidence: Evidence, setting: str, metric: str) -> PerSeed:
     """A metric of the finished seeds of a setting that have it."""
     found = evidence.of(setting, METRICS[metric])
-    return {seed: float(value) for seed, value in found.items() if value is not None and math.isfinite(value)}
+    return {seed: value for seed, value in found.items() if value is not None and math.isfinite(value)}
 
 
 def mean_and_range(values: list[float]) -> str:
@@ -118,7 +118,7 @@ def of_runs(evidence: Evidence) -> Table:
                 found |= {"seeds": str(len(values)), "range": mean_and_range(values)}
                 source = f"{STUDY}/{setting}-*.json"
                 table |= {f"{metric}/{setting}/{k}".lower(): Value(v, source) for k, v in found.items()}
-        finished = len(evidence.of(setting, summary("step")))
+        finished = sum(map(is_finished, evidence.all_of(setting)))
         words = f"{finished} seed{'' if finished == 1 else 's'}"
         table[f"seeds/{setting}".lower()] = Value(words, f"{STUDY}/{setting}-*.json")
     return table
