@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrizations as torch_parametrizations
 from torch.nn.utils import spectral_norm as torch_spectral_norm_hook
+from torch.utils.checkpoint import checkpoint
 
 from onelip.constraint.apply import constrain, refresh
 from onelip.constraint.bake import bake
@@ -110,6 +111,51 @@ def test_two_forwards(kind):
     apart = [parameter_gradients(critic, critic(points(seed=seed)).sum()) for seed in (1, 2)]
     for total, a, b in zip(together, *apart, strict=True):
         torch.testing.assert_close(total, a + b, rtol=1e-4, atol=1e-6)
+
+
+@works_with("two forwards, a backward each")
+def test_two_backwards(kind):
+    """D(real) and D(generated), one backward after the other: gradients add up to those of one backward."""
+    critic, parted = network(kind), network(kind)
+    (critic(points(seed=1)).sum() + critic(points(seed=2)).sum()).backward()
+    losses = [parted(points(seed=seed)).sum() for seed in (1, 2)]
+    for loss in losses:
+        loss.backward()
+    for p, q in zip(critic.parameters(), parted.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, rtol=1e-4, atol=1e-6)
+
+
+@works_with("activation checkpointing", together=True)
+@pytest.mark.parametrize("reentrant", [True, False], ids=["reentrant", "non-reentrant"])
+@pytest.mark.parametrize("kind", ALL)
+def test_checkpointing(kind, reentrant):
+    """torch.utils.checkpoint, reentrant and not, two forwards a step: the gradients are those without it."""
+    critic, saving = network(kind), network(kind)
+    for seed in (1, 2):
+        critic(points(seed=seed)).sum().backward()
+    x = [points(seed=seed).requires_grad_() for seed in (1, 2)]
+    sum(checkpoint(saving, batch, use_reentrant=reentrant).sum() for batch in x).backward()
+    for p, q in zip(critic.parameters(), saving.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, rtol=1e-4, atol=1e-6)
+
+
+@works_with("torch.func", SPECTRAL)
+def test_functional_transforms(kind):
+    """functional_call under grad, and vmap over samples, after the module itself was run: the same gradients
+    as of backward."""
+    critic = network(kind)
+    critic(points()).sum().backward()
+    parameters = {name: p.detach() for name, p in critic.named_parameters()}
+
+    def score(parameters, x):
+        return torch.func.functional_call(critic, parameters, (x[None],)).sum()
+
+    whole = torch.func.grad(lambda p: torch.func.functional_call(critic, p, (points(),)).sum())(parameters)
+    each = torch.func.vmap(torch.func.grad(score), in_dims=(None, 0))(parameters, points())
+    critic(points())
+    for name, p in critic.named_parameters():
+        torch.testing.assert_close(whole[name], p.grad, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(each[name].sum(0), p.grad, rtol=1e-4, atol=1e-5)
 
 
 @works_with("gradient penalty")
@@ -348,6 +394,7 @@ def test_baked_networks_are_plain(kind):
     baked = bake(critic)
     assert [type(m) for m in baked.modules()] == [type(m) for m in plain().modules()]
     assert baked.state_dict().keys() == plain().state_dict().keys()
+    assert not baked._forward_pre_hooks
     torch.testing.assert_close(baked(points()), before, rtol=5e-3, atol=5e-3)
     torch.testing.assert_close(critic(points()), before, rtol=0, atol=0)
 

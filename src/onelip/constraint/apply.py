@@ -18,6 +18,7 @@ from onelip.constraint.pickling import make_picklable, parametrizations
 from onelip.constraint.reshaped import Reshaped
 from onelip.constraint.select import Names, select
 from onelip.constraint.spectral import SpectralNorm
+from onelip.constraint.together import PrepareTogether
 from onelip.errors import ArgumentError
 from onelip.linear.layers import ample_shape, input_shapes, linear_map
 from onelip.linear.maps import Convolution, Dense, LinearMap
@@ -83,6 +84,8 @@ def constrain(
         parametrize.register_parametrization(layer, "weight", made[operator])
         make_picklable(layer)
         accept_foreign_checkpoints(layer)
+    if kind != "orthogonal" and len(layers) > 1:
+        module.register_forward_pre_hook(PrepareTogether(layers.values()))
     return module
 
 

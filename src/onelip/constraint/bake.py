@@ -10,6 +10,7 @@ from torch import nn
 
 from onelip.constraint.describe import Constraint, constraint_of
 from onelip.constraint.pickling import parametrizations, plain_class
+from onelip.constraint.together import forget
 from onelip.errors import ArgumentError
 from onelip.linear.layers import current_weight
 from onelip.linear.norm import operator_norm
@@ -49,6 +50,7 @@ def bake(module: M) -> M:
         key = id(original), id(constraint)
         layer.register_parameter("weight", baked.setdefault(key, weight))
         _shrink(name, layer, constraint)
+    forget(module)
     return module
 
 

@@ -29,6 +29,7 @@ from onelip.constraint.estimate import (
 )
 from onelip.constraint.patches import on_patches
 from onelip.constraint.reshaped import Reshaped
+from onelip.constraint.shared import Division, Shared, shareable
 from onelip.linear.maps import Dense, LinearMap
 from onelip.linear.norm import operator_norm
 from onelip.linear.power import start_vector
@@ -80,6 +81,7 @@ class SpectralNorm(nn.Module):
         self.slope_at_rest, self.seen_at_rest = self.slope.clone(), self.seen.clone()
         self.idle, self.idle_at_rest, self.reach = (weight.new_zeros(()) for _ in range(3))
         self.far = start_vector(map, seed=len(self.pair))
+        self.shared = Shared()
         self.refresh(weight)
 
     @property
@@ -100,12 +102,24 @@ class SpectralNorm(nn.Module):
         return Slope(self.slope_at_rest, self.seen_at_rest, self.idle_at_rest)
 
     def forward(self, weight: Float[Tensor, "*weight"]) -> Float[Tensor, "*weight"]:
-        slope, idle = self._current_slope(weight.detach())
-        sigma = torch.dot(slope, weight.flatten())
-        level = torch.add(idle, sigma, alpha=1 / self.target)
-        return weight / (level.clamp_min(1) if self.soft else level)
+        if not shareable(weight):
+            return self._division(weight.detach())(weight)
+        made = self.shared.get(weight, self.training)
+        return self._share(weight) if made is None else made
+
+    def prepare(self, weight: Tensor) -> None:
+        """Do now what the next forward would do for a weight that has changed."""
+        if shareable(weight) and not self.shared.fits(weight, self.training):
+            self._share(weight)
+
+    def _share(self, weight: Tensor) -> Tensor:
+        return self.shared.put(weight, self.training, self._division(weight.detach()))
+
+    def _division(self, weight: Tensor) -> Division:
+        return Division(*self._current_slope(weight), self.target, self.soft)
 
     def _current_slope(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Copies, for backward: the estimate goes on in place."""
         if self.is_vector:
             # The norm of one row or column needs no estimate; in float64 its squares cannot overflow.
             sigma = torch.linalg.vector_norm(weight, dtype=torch.float64)
@@ -118,9 +132,9 @@ class SpectralNorm(nn.Module):
             return settle_operator(weight, *self.estimate, *self.rest, *options, *self.geometry)
         if self.training:
             follow(self.map, weight, self.estimate, *options, self.iterations)
-            return self.slope, self.idle
+            return self.slope.clone(), self.idle.clone()
         settle(self.map, weight, self.estimate, self.rest, *options)
-        return self.slope_at_rest, self.idle_at_rest
+        return self.slope_at_rest.clone(), self.idle_at_rest.clone()
 
     def right_inverse(self, weight: Float[Tensor, "*weight"]) -> Float[Tensor, "*weight"]:
         return weight
@@ -147,6 +161,7 @@ class SpectralNorm(nn.Module):
         self.idle.fill_(torch.dot(self.slope, self.seen.flatten()) == 0)
         self.reach.fill_(reach)
         self.seen_at_rest.fill_(torch.nan)
+        self.shared.drop()
 
     def extra_repr(self) -> str:
         steps = f"iterations={self.iterations}" if self.iterations else f"tolerance={self.tolerance:g}"
@@ -177,6 +192,7 @@ class SpectralNorm(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SpectralNorm:
         super()._apply(fn, recurse)
+        self.shared.drop()
         for name in OWN:
             setattr(self, name, fn(getattr(self, name)))
         return self

@@ -1,0 +1,112 @@
+"""One constrained weight for all forwards that see the same weight, and its derivative.
+
+D(real) and D(fake) of one step read the weight twice. The second read hands out what the first made, so that
+it costs a comparison, and backward passes through the constraint once for both.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+CHANGED = (
+    "one of the variables needed for gradient computation has been modified by an inplace operation: the "
+    "weight of a constrained layer is at version {now}; expected version {then} instead. Call backward "
+    "before the weight changes"
+)
+
+
+class Division(NamedTuple):
+    """W ↦ W / level(W), level(W) = idle + ⟨G, W⟩ / target, if soft at least 1; slope is G, flattened."""
+
+    slope: Tensor
+    idle: Tensor
+    target: float
+    soft: bool
+
+    def raw_level(self, weight: Tensor) -> Tensor:
+        """The level before what `soft` makes of it."""
+        return torch.add(self.idle, torch.dot(self.slope, weight.flatten()), alpha=1 / self.target)
+
+    def level(self, raw: Tensor) -> Tensor:
+        return raw.clamp_min(1) if self.soft else raw
+
+    def __call__(self, weight: Tensor) -> Tensor:
+        return weight / self.level(self.raw_level(weight))
+
+
+class Shared:
+    """Holds what was handed out last: one tensor, and the node of the graph that made it.
+
+    A copy, or what pickle brings back, holds nothing.
+    """
+
+    def __init__(self) -> None:
+        self.last: tuple[Tensor, int, bool, Tensor, Tensor] | None = None
+
+    def __reduce__(self) -> tuple[type[Shared], tuple[()]]:
+        return Shared, ()
+
+    def fits(self, weight: Tensor, training: bool) -> bool:
+        """Whether what is held was made of this weight, as far as can be told without looking at numbers."""
+        if self.last is None:
+            return False
+        source, version, mode, _, made = self.last
+        differentiable = weight.requires_grad and torch.is_grad_enabled()
+        same = source is weight and version == weight._version
+        return same and mode == training and made.requires_grad == differentiable
+
+    def get(self, weight: Tensor, training: bool) -> Tensor | None:
+        """What `put` made, where it is still right: the quotient shows edits through `.data`, of either."""
+        if self.last is None or not self.fits(weight, training):
+            return None
+        _, _, _, level, made = self.last
+        return made if torch.equal(weight.detach() / level, made.detach()) else None
+
+    def put(self, weight: Tensor, training: bool, division: Division) -> Tensor:
+        """division(weight), kept to be handed out again."""
+        raw = division.raw_level(weight.detach())
+        made: Any = _Divide.apply(weight, raw, division)
+        self.last = weight, weight._version, training, division.level(raw), made
+        return made
+
+    def drop(self) -> None:
+        self.last = None
+
+
+def shareable(weight: Tensor) -> bool:
+    """Whether a later read can use what is made of this weight now: no transform, trace or inference."""
+    return (
+        type(weight) is nn.Parameter
+        and not torch.compiler.is_compiling()
+        and not torch._C._is_tracing()
+        and not torch.is_inference_mode_enabled()
+        and not torch._C._are_functorch_transforms_active()
+    )
+
+
+class _Divide(torch.autograd.Function):
+    """division(weight), by a node that keeps its numbers after a backward, for that of the next forward.
+
+    They are no saved tensors, which a backward frees and checkpointing counts.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, raw: Tensor, division: Division) -> Tensor:
+        ctx.weight, ctx.version, ctx.raw, ctx.division = weight, weight._version, raw, division
+        return weight / division.level(raw)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """dW = (g − ⟨g, W⟩ / (level · target) · G) / level; without the second term where soft holds."""
+        (g,), weight, division = grad_outputs, ctx.weight, ctx.division
+        if weight._version != ctx.version:
+            raise RuntimeError(CHANGED.format(now=weight._version, then=ctx.version))
+        raw = division.raw_level(weight) if torch.is_grad_enabled() else ctx.raw
+        level = division.level(raw)
+        along = torch.dot(g.flatten(), weight.flatten()) / (level * division.target)
+        if division.soft:
+            along = along * (raw >= 1)
+        return (g - along * division.slope.view_as(g)) / level, None, None
