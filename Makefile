@@ -1,15 +1,16 @@
-# study · test · check · bench: each sets up what it needs, once.
+# study · test · check · paper · bench: each sets up what it needs, once.
 PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS := 1
 
-.PHONY: study test check bench format clean help
+.PHONY: study test check paper bench format clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make study   set up, then compare clipping, gradient penalty and spectral normalization on MNIST"
 	@echo "make test    set up, then run the tests"
 	@echo "make check   set up, then ruff and pyright"
+	@echo "make paper   set up, TeX included, then build paper.pdf and poster.pdf from results/"
 	@echo "make bench   set up, then the benchmarks, side by side"
 
 # The marker is newer than what it was made from, so that a second call does no set-up work.
@@ -29,6 +30,10 @@ check: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+paper: .venv/.ready
+	paper/install-tex
+	$(BIN)/python -m paper.build
 
 bench: .venv/.ready
 	$(BIN)/python -m pytest benchmarks -q -s --benchmark-enable

@@ -24,7 +24,6 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 BUILD = HERE / "build"
 DOCUMENTS = {"paper": HERE / "main.tex", "poster": HERE / "poster.tex"}
-METADATA = "OnelipResults"
 SHOWN = 16  # digits of the digest in print; the metadata has all
 
 
@@ -74,17 +73,31 @@ def typeset(document: str, build: Path) -> Path:
     return build / f"{document}.pdf"
 
 
+def metadata(pdf: bytes, key: str) -> str | None:
+    """What a PDF says under a key of onelip.sty: OnelipResults, OnelipTeX; None where it says nothing."""
+    _, found, rest = pdf.partition(f"/{key} (".encode())
+    return rest.partition(b")")[0].decode() if found else None
+
+
 def built_from(pdf: Path) -> str | None:
     """The digest of the results that a PDF was built from; None where it names none."""
-    key = f"/{METADATA} (".encode()
-    _, found, rest = pdf.read_bytes().partition(key)
-    return rest.partition(b")")[0].decode() if found else None
+    return metadata(pdf.read_bytes(), "OnelipResults")
+
+
+def difference(new: bytes, old: bytes) -> str | None:
+    """What a committed PDF lacks of a new build; None where nothing, or only the release of TeX, differs."""
+    if metadata(new, "OnelipResults") != metadata(old, "OnelipResults"):
+        return "was built from other results"
+    same_tex = metadata(new, "OnelipTeX") == metadata(old, "OnelipTeX")
+    return "was built from other sources" if same_tex and new != old else None
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m paper.build", description=__doc__)
     parser.add_argument("documents", nargs="*", metavar="document", help="paper, poster; all by default")
-    chosen = parser.parse_args(arguments).documents or list(DOCUMENTS)
+    parser.add_argument("--check", action="store_true", help="compare with what is there, replace nothing")
+    options = parser.parse_args(arguments)
+    chosen = options.documents or list(DOCUMENTS)
     if unknown := [name for name in chosen if name not in DOCUMENTS]:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(DOCUMENTS)}")
     if shutil.which("latexmk") is None:
@@ -92,11 +105,18 @@ def main(arguments: list[str] | None = None) -> None:
     generate(ROOT / "results", BUILD)
     for name in chosen:
         try:
-            pdf = typeset(name, BUILD)
+            finish(typeset(name, BUILD), ROOT / f"{name}.pdf", options.check)
         except BuildError as error:
             sys.exit(str(error))
-        shutil.copyfile(pdf, ROOT / pdf.name)
-        print(f"{pdf.name}: {len(pdf.read_bytes()) // 1024} KiB")
+
+
+def finish(built: Path, place: Path, check: bool) -> None:
+    """Put a PDF into its place; or with `check` hold the one that is there against it."""
+    if not check:
+        shutil.copyfile(built, place)
+    elif lacking := difference(built.read_bytes(), place.read_bytes() if place.exists() else b""):
+        raise BuildError(f"{place.name} {lacking}: make paper")
+    print(f"{place.name}: {built.stat().st_size // 1024} KiB")
 
 
 if __name__ == "__main__":

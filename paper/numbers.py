@@ -52,7 +52,8 @@ def final(name: str) -> Measure:
 
 
 def summary(name: str) -> Measure:
-    return lambda run: float(run.summary[name])
+    """A number of a run's summary; NaN where a run has none."""
+    return lambda run: float(math.nan if run.summary.get(name) is None else run.summary[name])
 
 
 def norm_ratio(run: StoredRun) -> float:
@@ -92,7 +93,7 @@ METRICS: dict[str, Measure] = {
 def finite(evidence: Evidence, setting: str, metric: str) -> PerSeed:
     """A metric of the finished seeds of a setting that have it."""
     found = evidence.of(setting, METRICS[metric])
-    return {seed: value for seed, value in found.items() if value is not None and math.isfinite(value)}
+    return {seed: value for seed, value in found.items() if math.isfinite(value)}
 
 
 def mean_and_range(values: list[float]) -> str:

@@ -71,6 +71,25 @@ def test_the_committed_pdfs_were_built_from_these_results(name):
     assert built_from(pdf) == digest(build.ROOT / "results"), "results/ has changed since: make paper"
 
 
+@pytest.mark.parametrize(
+    ("results", "tex", "rest", "found"),
+    [
+        ("a", "x", "", None),
+        ("a", "y", "other bytes", None),
+        ("a", "x", "other bytes", "other sources"),
+        ("b", "x", "", "other results"),
+        ("b", "y", "other bytes", "other results"),
+    ],
+)
+def test_what_a_committed_pdf_lacks_of_a_new_one(results, tex, rest, found):
+    new, old = (
+        b"/OnelipResults (a) /OnelipTeX (x)",
+        f"/OnelipResults ({results}) /OnelipTeX ({tex}){rest}".encode(),
+    )
+    said = build.difference(new, old)
+    assert said is None if found is None else found in str(said)
+
+
 def tool(name):
     """Skip, or fail where TeX is required, unless a program is there."""
     if shutil.which(name) is None:
