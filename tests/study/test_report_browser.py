@@ -12,6 +12,7 @@ from onelip.study.report.read import read_study
 from tests.study import made
 
 pytestmark = pytest.mark.browser
+PATIENCE = 60_000  # milliseconds: cores may be busy with other things
 
 
 def chromium() -> str:
@@ -46,7 +47,7 @@ def opened(browser, address):
     """The page, and everything that it said or asked for."""
     context = browser.new_context(viewport={"width": 1200, "height": 900}, color_scheme="light", offline=True)
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(PATIENCE)
     heard = []
     page.on("console", lambda message: heard.append(message.text))
     page.on("pageerror", lambda error: heard.append(str(error)))
@@ -226,7 +227,7 @@ def test_a_phone_scrolls_in_one_direction_only(page):
     page.set_viewport_size({"width": 390, "height": 844})
     for details in page.locator("details").all():
         details.evaluate("e => { e.open = true; }")
-    expect(page.locator("#curve-panels svg").first).not_to_have_attribute("width", before)
+    expect(page.locator("#curve-panels svg").first).not_to_have_attribute("width", before, timeout=PATIENCE)
     wide = page.evaluate("document.documentElement.scrollWidth")
     for details in page.locator("details:not(#bar)").all():
         details.evaluate("e => { e.open = false; }")
