@@ -12,7 +12,7 @@ from onelip.gan.config import METHODS, TrainConfig, differing_fields
 def test_defaults_of_a_method_fill_what_was_left_open(method):
     config = TrainConfig(method=method).resolved()
     left_open = {k for k, v in dataclasses.asdict(config).items() if v is None}
-    assert left_open == {"data_dir", "tolerance"}
+    assert left_open == {"data_dir", "power_iterations" if method == "sn-operator" else "tolerance"}
     assert {name: getattr(config, name) for name in METHODS[method]} == METHODS[method]
 
 
@@ -50,6 +50,18 @@ def test_bad_values_are_refused_with_the_way_out(field, value, message):
         TrainConfig(**{field: value}).resolved()
     assert "\n" not in str(error.value)
     assert str(value) in str(error.value) or value == "images"
+
+
+@pytest.mark.parametrize("method", ["sn", "sn-operator"])
+@pytest.mark.parametrize("given", [{"power_iterations": 3}, {"tolerance": 0.1}])
+def test_iterations_and_tolerance_take_each_other_s_place(method, given):
+    config = TrainConfig(method=method, **given).resolved()
+    assert {"power_iterations": config.power_iterations, "tolerance": config.tolerance} == {
+        "power_iterations": None,
+        "tolerance": None,
+    } | given
+    with pytest.raises(ArgumentError, match="one of the two"):
+        TrainConfig(method=method, power_iterations=3, tolerance=0.1).resolved()
 
 
 def test_where_a_run_is_computed_is_no_difference():

@@ -77,10 +77,10 @@ class TrainConfig:
     """r1r2: weight γ/2 of the penalties ‖∇f‖² on real and on generated samples."""
     target: float = 1.0
     """sn, sn-operator, orthogonal: norm of each layer."""
-    power_iterations: int = 1
-    """sn, sn-operator: power iterations a critic step."""
+    power_iterations: int | None = None
+    """sn, sn-operator: power iterations a critic step; by default 1 for sn, as published."""
     tolerance: float | None = None
-    """sn, sn-operator: instead, as many as keep the estimate this close, relative."""
+    """sn, sn-operator: instead, as many as keep the estimate this close, relative; sn-operator: 0.01."""
     device: str = "auto"
     """cpu, cuda, or auto: a GPU where there is one."""
     gradients_every: int = 10
@@ -107,6 +107,8 @@ class TrainConfig:
         """
         require_name("method", self.method, METHODS)
         defaults = {k: v for k, v in METHODS[self.method].items() if getattr(self, k) is None}
+        if self.power_iterations is None and self.tolerance is None:
+            defaults |= {"tolerance": 0.01} if self.method == "sn-operator" else {"power_iterations": 1}
         config = dataclasses.replace(self, **defaults)
         config._validate()
         return config
@@ -123,8 +125,8 @@ class TrainConfig:
             raise ArgumentError("seed", "zero or a positive integer", self.seed, "pass --seed 0")
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name in _POSITIVE and not (value > 0 and math.isfinite(value)):
-                default = field.default if field.default is not None else METHODS[self.method][field.name]
+            if field.name in _POSITIVE and value is not None and not (value > 0 and math.isfinite(value)):
+                default = METHODS[self.method].get(field.name, field.default or 1)
                 flag = field.name.replace("_", "-")
                 raise ArgumentError(field.name, "positive and finite", value, f"pass --{flag} {default}")
         for name in ("beta1", "beta2"):
@@ -140,6 +142,9 @@ class TrainConfig:
             raise ArgumentError("evaluate_every", f"0 for {self.data}", self.evaluate_every, remedy)
         if self.tolerance is not None and not 0 < self.tolerance < 1:
             raise ArgumentError("tolerance", "between 0 and 1", self.tolerance, "pass --tolerance 0.01")
+        if self.tolerance is not None and self.power_iterations is not None:
+            received = f"{self.tolerance} and {self.power_iterations}"
+            raise ArgumentError("tolerance or power_iterations", "one of the two", received, "leave one out")
 
 
 _POSITIVE = {

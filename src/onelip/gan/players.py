@@ -74,7 +74,7 @@ def _critic(config: TrainConfig, shape: tuple[int, ...], device: torch.device) -
         input_shape=shape,
         target=config.target,
         tolerance=config.tolerance,
-        iterations=config.power_iterations if config.tolerance is None else None,
+        iterations=config.power_iterations,
     )
 
 

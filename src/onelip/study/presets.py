@@ -86,7 +86,7 @@ def sweep(method: str, name: str, values: Sequence[float | int]) -> Settings:
     >>> list(sweep("clip", "clip", (0.001, 0.01)))
     ['clip-clip0.001', 'clip']
     """
-    default = getattr(TrainConfig(), name)
+    default = getattr(TrainConfig(method=method).resolved(), name)
     settings = {}
     for value in values:
         setting = method if value == default else f"{method}-{name.replace('_', '-')}{value:g}"
