@@ -15,7 +15,7 @@ from onelip.study.presets import CONSTRAINTS
 from paper.text import code, escape, listing, number, runs_of
 
 OPEN = "Undecided, for want of runs or because the seeds do not tell"
-WIDTH = 180
+TABLE, TEXT = 180, 600  # letters of a reason, in the table and in running text
 VERDICTS = ("supported", "refuted", "depends", "undecided")
 
 
@@ -87,7 +87,7 @@ def claim_words(claims: dict[str, Any]) -> dict[str, str]:
     for key, claim in claims.items():
         k = key.lower()
         words |= {f"{k}/claim": escape(claim["claim"]), f"{k}/verdict": claim["verdict"]}
-        words |= {f"{k}/evidence": evidence_line(claim), f"{k}/criterion": escape(claim["criterion"])}
+        words |= {f"{k}/evidence": evidence_line(claim, TABLE), f"{k}/criterion": escape(claim["criterion"])}
         words[f"{k}/sentence"] = verdict_sentence(key, claim)
     for verdict in VERDICTS:
         having = [key for key, claim in claims.items() if claim["verdict"] == verdict]
@@ -118,10 +118,10 @@ def outcome(verdicts: dict[str, str]) -> str:
 def verdict_sentence(key: str, claim: dict[str, Any]) -> str:
     """Verdict and evidence as one sentence, for running text."""
     says = "depends on a condition" if claim["verdict"] == "depends" else f"is {claim['verdict']}"
-    return f"{key} {says} ({evidence_line(claim)})."
+    return f"{key} {says} ({evidence_line(claim, TEXT)})."
 
 
-def evidence_line(claim: dict[str, Any], width: int = WIDTH) -> str:
+def evidence_line(claim: dict[str, Any], width: int) -> str:
     """The headline number with its interval; the condition, or what is missing, in `width` letters."""
     said = []
     if claim["effect"]:
