@@ -152,7 +152,7 @@ def counts(claims: dict[str, Any]) -> str:
 def citation(source: Path) -> str:
     """What the QR code says: the repository's address where there is one, else whom and what to cite."""
     said = dict(re.findall(r'^[ -]*([a-z-]+): "?(.*?)"?$', source.read_text(), re.MULTILINE))
-    return said.get("repository-code") or f"{said['title']}. {said['name']}, version {said['version']}."
+    return said.get("repository-code") or f"{said['title']}. {said['name']}, {said['version']}."
 
 
 def digits(strip: Path) -> Image.Image:

@@ -144,7 +144,7 @@ def test_samples_are_ink_on_white(written: Path):
 @pytest.mark.parametrize(
     ("extra", "said"),
     [
-        ("", "a tool. The authors, version 1.2."),
+        ("", "a tool. The authors, 1.2."),
         ("repository-code: https://example.org/a\n", "https://example.org/a"),
     ],
     ids=["no address", "address"],
