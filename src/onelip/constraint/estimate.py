@@ -66,7 +66,7 @@ def follow(
     drift, reach = torch.dist(weight, estimate.seen).item(), estimate.reach.item()
     if drift <= reach or (reach < 0 and torch.equal(weight, estimate.seen)):
         return
-    with torch.no_grad(), torch.autocast(weight.device.type, enabled=False):
+    with torch.inference_mode(), torch.autocast(weight.device.type, enabled=False):
         scaled = _safe(map, weight)
         if scaled is None:
             estimate.idle.fill_(1)
@@ -123,7 +123,7 @@ def settle(
     rest.seen.copy_(weight)
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def at_rest(map: LinearMap, weight: Tensor, pair: Tensor, far: Tensor, tolerance: float) -> Leading | None:
     """The leading singular pair to a hundredth of the tolerance; None where the weight has no directions."""
     with torch.autocast(weight.device.type, enabled=False):
