@@ -234,7 +234,7 @@ def test_the_rate_falls_by_as_many_steps_a_decade_in_the_plane():
     assert rate(cell, 0) == 1 / 50
     assert rate(cell, 100) == rate(cell, 300) == 1
     decades = [math.log10(rate(cell, step)) for step in range(300, 1001, 100)]
-    assert decades == pytest.approx([-6 * i / 7 for i in range(8)])
+    assert decades == pytest.approx([-8 * i / 7 for i in range(8)])
 
 
 def test_divergence_stops_with_where_it_happened():

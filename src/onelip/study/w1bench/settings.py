@@ -135,7 +135,7 @@ def _best(dim: int, funnels: int) -> dict[str, Any]:
     # Adam moves every entry by about lr, a matrix by up to √(rows · columns) times as much.
     lr = 0.04 / width**0.5 * ((4 / funnels) ** 0.25 if plane else 1.0)
     return {
-        "steps": 2_000 if few else 4_000 if plane else _BEST_STEPS,
+        "steps": 2_000 if few else _BEST_STEPS if plane or funnels <= 64 else 20_000 if dim <= 64 else 12_000,
         "batch": 512,
         "width": width,
         "depth": depth,

@@ -21,7 +21,7 @@ from onelip.transport.funnel import HALF_WIDTH
 Tick = Callable[[int], None]
 STEPS_BETWEEN_TICKS = 20
 _WARMUP = 50
-_HELD, _DECADES = 0.3, 6
+_HELD, _DECADES = 0.3, 8
 _RETRACTION = 2  # iterations: one would do for small steps, the first ones are not
 
 
