@@ -62,7 +62,7 @@ def sensitivity(runs: list[StoredRun]) -> Figure | None:
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     bar = figure.colorbar(image, ax=ax, label="Fréchet distance")
-    ticks = np.linspace(*bar.mappable.get_clim(), 4)
+    ticks = np.linspace(*bar.mappable.get_clim(), 4).tolist()
     bar.set_ticks(ticks, labels=[f"{10**t:.3g}" for t in ticks])
     return figure
 
