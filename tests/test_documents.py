@@ -12,6 +12,8 @@ import pytest
 from onelip.gan.config import METHODS
 from onelip.study import table
 from onelip.study.claims import table as claims
+from onelip.study.coverage import markdown
+from onelip.study.records import read_records
 from onelip.study.w1bench.published import published
 
 ROOT = Path(__file__).parent.parent
@@ -76,7 +78,7 @@ def verdicts():
 
 def _measured(claim):
     if claim["missing"]:
-        return f"{len(claim['missing'])} of {claim['sources']} are missing"
+        return f"{len(claim['missing'])} are missing of {claim['sources']}"
     effect = claim["effect"]
     said = [claim["reason"]] if claim["reason"] else []
     if effect is not None:
@@ -105,7 +107,12 @@ def w1bench():
     return "\n".join(rows)
 
 
-WRITERS = {f.__name__: f for f in (quick, soundness, speed, criteria, verdicts, w1bench)}
+def coverage():
+    """Modes of the study's runs beside the published ones."""
+    return markdown(read_records(ROOT / "results" / "study").values())
+
+
+WRITERS = {f.__name__: f for f in (quick, soundness, speed, criteria, verdicts, coverage, w1bench)}
 
 
 def with_current_numbers(text):
