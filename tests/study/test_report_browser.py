@@ -12,7 +12,7 @@ from onelip.study.report.read import read_study
 from tests.study import made
 
 pytestmark = pytest.mark.browser
-PATIENCE = 60_000  # milliseconds: cores may be busy with other things
+PATIENCE = 180_000  # milliseconds: cores may be busy with other things
 
 
 def chromium() -> str:
@@ -46,8 +46,8 @@ def address(tmp_path_factory):
 def opened(browser, address):
     """The page, and everything that it said or asked for."""
     context = browser.new_context(viewport={"width": 1200, "height": 900}, color_scheme="light", offline=True)
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
-    page.set_default_timeout(PATIENCE)
     heard = []
     page.on("console", lambda message: heard.append(message.text))
     page.on("pageerror", lambda error: heard.append(str(error)))
@@ -237,6 +237,7 @@ def test_a_phone_scrolls_in_one_direction_only(page):
 
 def test_without_a_script_the_numbers_are_there(browser, address):
     context = browser.new_context(java_script_enabled=False)
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     page.goto(address)
     assert page.locator("#numbers td").first.is_visible()
