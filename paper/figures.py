@@ -40,7 +40,7 @@ STYLE: dict[Any, Any] = study.STYLE | {
     "axes.linewidth": 0.6,
 }
 # Width and height in inches; the page's line is 6.3 wide, and wider ones are scaled down to it.
-THEORY_SIZES = {"disjoint": (7.4, 4.7), "duality": (9.4, 3.8), "product": (8.2, 4.0), "power": (9.2, 3.8)}
+THEORY_SIZES = {"disjoint": (7.4, 4.5), "duality": (9.6, 3.7), "product": (8.4, 3.9), "power": (9.2, 3.8)}
 STUDY_FIGURES: dict[str, tuple[Callable[[study.Grouped], Figure], bool, tuple[float, float]]] = {
     "generator_loss": (study.generator_loss, True, (6.8, 1.65)),
     "critic_loss": (study.critic_loss, True, (6.8, 1.65)),

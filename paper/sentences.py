@@ -15,7 +15,7 @@ from onelip.study.presets import CONSTRAINTS
 from paper.text import code, escape, listing, number, runs_of
 
 OPEN = "Undecided, for want of runs or because the seeds do not tell"
-TABLE, TEXT = 180, 600  # letters of a reason, in the table and in running text
+TABLE, TEXT = 150, 450  # letters of a reason, in the table and in running text
 VERDICTS = ("supported", "refuted", "depends", "undecided")
 
 

@@ -62,7 +62,8 @@ QUALITY = {
     r"Fréchet distance $\downarrow$": metric("frechet"),
     r"precision $\uparrow$": metric("precision"),
     r"recall $\uparrow$": metric("recall"),
-    r"class histogram $\downarrow$": metric("classes"),
+    "s per step": metric("seconds"),
+    "peak MiB": metric("memory"),
 }
 CRITIC = {
     r"mean $\|\nabla_x f\|$": metric("gradient"),
@@ -70,7 +71,6 @@ CRITIC = {
     r"$\|f\|_{\mathrm{Lip}}\leq$": metric("proved"),
     r"$\prod_l\|A_l\|_2\leq$": metric("product"),
 }
-COST = {"s per step": metric("seconds"), "peak MiB": metric("memory")}
 
 
 def layers(evidence: Evidence) -> str:
@@ -289,7 +289,6 @@ def render(results: Path, table: Table, figures: set[str]) -> dict[str, str]:
         "groups": groups(),
         "quality": by_setting(evidence, list(CONSTRAINTS), QUALITY),
         "critic": by_setting(evidence, list(CONSTRAINTS), CRITIC),
-        "expense": by_setting(evidence, list(CONSTRAINTS), COST),
         "w1": w1(results),
         "claims": claims(table),
     }
