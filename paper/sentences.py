@@ -15,7 +15,7 @@ from onelip.study.presets import CONSTRAINTS
 from paper.text import code, escape, listing, number, runs_of
 
 OPEN = "Undecided, for want of runs or because the seeds do not tell"
-TABLE, TEXT = 150, 450  # letters of a reason, in the table and in running text
+TABLE, TEXT = 220, 600  # letters of a reason, in the table and in running text
 VERDICTS = ("supported", "refuted", "depends", "undecided")
 
 
@@ -127,8 +127,7 @@ def evidence_line(claim: dict[str, Any], width: int) -> str:
     if claim["effect"]:
         said.append(f"{escape(claim['effect_name'])}: {interval(Estimate(**claim['effect']))}")
     if claim["reason"]:
-        reason = textwrap.shorten(shortened(claim["reason"]), width, placeholder=" …", break_on_hyphens=False)
-        said.append(escape(reason))
+        said.append(escape(trimmed(shortened(claim["reason"]), width)))
     return "; ".join(said)
 
 
@@ -142,6 +141,19 @@ def interval(found: Estimate) -> str:
         return "no seed has it"
     ends = f" [{number(found.low)}, {number(found.high)}]" if found.seeds > 1 else ""
     return f"{number(found.value)}{ends}, {found.seeds} seed{'s' if found.seeds > 1 else ''}"
+
+
+def trimmed(reason: str, width: int) -> str:
+    """A reason in about `width` letters, an equal share for what holds and what does not.
+
+    >>> trimmed("holds: in the plane, on digits; does not: on rings, on grids", 44)
+    'holds: in the plane, …; does not: on rings, …'
+    """
+    parts = reason.split("; ")
+    share = width // len(parts)
+    return "; ".join(
+        textwrap.shorten(part, share, placeholder=" …", break_on_hyphens=False) for part in parts
+    )
 
 
 def shortened(reason: str) -> str:

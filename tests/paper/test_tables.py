@@ -129,13 +129,13 @@ def test_the_table_of_claims_escapes_and_shortens():
     found = {
         "C1": claim("supported", effect=estimate),
         "C2": claim("undecided", "3 of 9 runs are missing, gp-{1,2}: onelip study paper"),
-        "C3": claim("depends", "holds: " + "word " * 200, estimate),
+        "C3": claim("depends", "holds: " + "word " * 200 + "; does not: on digits", estimate),
     }
     words = claim_words(found)
     assert words["c1/claim"] == r"50 \% \& more"
     assert words["c1/evidence"] == "A over B: 2.00 [1.50, 2.50], 5 seeds"
     assert words["c2/evidence"] == "3 of 9 runs are missing"
-    assert words["c3/evidence"].endswith("…")
+    assert words["c3/evidence"].endswith("…; does not: on digits")
     assert len(words["c3/evidence"]) < 300
     assert words["outcome"].startswith("Supported: C1. Dependent on a condition: C3. Undecided")
     table = claims({f"claims/{key}": type("V", (), {"text": text}) for key, text in words.items()})
