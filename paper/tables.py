@@ -16,9 +16,11 @@ from onelip.gan.networks import build_critic
 from onelip.study.claims.evidence import Evidence, read_evidence
 from onelip.study.presets import CONSTRAINTS, METHODS, PRESETS, expand
 from onelip.study.w1bench.published import published
-from paper.numbers import Table, counts, finite, layer_factors, mean_and_range, w1_sizes
+from paper.experiments import w1_sizes
+from paper.numbers import counts, finite, layer_factors, mean_and_range
 from paper.sentences import groups_state
 from paper.text import code, number, percent
+from paper.values import Table
 
 Cell = Callable[[Evidence, str], str]
 NONE = "--"

@@ -9,7 +9,8 @@ import pytest
 from paper import build
 from paper.build import BuildError, built_from, digest, typeset
 from paper.log import faults
-from paper.numbers import Value, as_tex
+from paper.numbers import as_tex
+from paper.values import Value
 
 
 @pytest.mark.parametrize(
