@@ -266,7 +266,7 @@ def floats(evidence: Evidence, name: str, figures: set[str]) -> str:
         return said
     bodies = {}
     if part.figure in figures:
-        picture = rf"\includegraphics[width=\linewidth]{{figures/{part.figure}}}" + "\n"
+        picture = rf"\includegraphics[max width=\linewidth]{{figures/{part.figure}}}" + "\n"
         bodies[f"fig:{name}"] = picture + rf"\caption{{{part.caption}}}"
     if part.table is not None:
         fitted = r"\adjustbox{max width=\linewidth}{" + part.table(evidence) + "}"
