@@ -31,19 +31,29 @@ class BuildError(Exception):
     """A PDF could not be made, or is not as it should be."""
 
 
-def digest(results: Path) -> str:
-    """SHA-256 over the relative path and the content of every file, in order of paths."""
+def digest(folder: Path, left_out: tuple[str, ...] = ()) -> str:
+    """SHA-256 over the relative path and the content of every file, in order of paths.
+
+    left_out: folders at any depth that do not count.
+    """
     total = hashlib.sha256()
-    for path in sorted(path for path in results.rglob("*") if path.is_file()):
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        total.update(f"{path.relative_to(results).as_posix()}\0{content}\n".encode())
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = path.relative_to(folder)
+        if not set(name.parts) & set(left_out):
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            total.update(f"{name.as_posix()}\0{content}\n".encode())
     return total.hexdigest()
+
+
+def sources() -> str:
+    """The digest of text, style, references, and the code that fills them."""
+    return digest(HERE, (BUILD.name, "__pycache__"))
 
 
 def generate(results: Path, build: Path) -> None:
     """numbers.tex, tables/, parts/ and figures/ in the build folder."""
     table, found = collect(results), digest(results)
-    names = {"onelipresults": found, "onelipdigest": found[:SHOWN]}
+    names = {"onelipresults": found, "onelipdigest": found[:SHOWN], "onelipsources": sources()}
     words = "".join(rf"\newcommand*{{\{name}}}{{{text}}}" + "\n" for name, text in names.items())
     figures = write_figures(results, build / "figures")
     for name, text in {"numbers.tex": words + as_tex(table), **render(results, table, figures)}.items():
@@ -74,7 +84,7 @@ def typeset(document: str, build: Path) -> Path:
 
 
 def metadata(pdf: bytes, key: str) -> str | None:
-    """What a PDF says under a key of onelip.sty: OnelipResults, OnelipTeX; None where it says nothing."""
+    """What a PDF says under a key of onelip.sty: OnelipResults, OnelipSources; None where it says nothing."""
     _, found, rest = pdf.partition(f"/{key} (".encode())
     return rest.partition(b")")[0].decode() if found else None
 
@@ -85,11 +95,14 @@ def built_from(pdf: Path) -> str | None:
 
 
 def difference(new: bytes, old: bytes) -> str | None:
-    """What a committed PDF lacks of a new build; None where nothing, or only the release of TeX, differs."""
-    if metadata(new, "OnelipResults") != metadata(old, "OnelipResults"):
-        return "was built from other results"
-    same_tex = metadata(new, "OnelipTeX") == metadata(old, "OnelipTeX")
-    return "was built from other sources" if same_tex and new != old else None
+    """What a committed PDF lacks of a new build; None where both were made from the same.
+
+    Bytes are no measure: another release of TeX, or another processor's last digits, change them.
+    """
+    for what in ("Results", "Sources"):
+        if metadata(new, f"Onelip{what}") != metadata(old, f"Onelip{what}"):
+            return f"was built from other {what.lower()}"
+    return None
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -61,8 +61,11 @@ def test_a_digest_sees_names_and_contents_and_no_order(tmp_path):
     (tmp_path / "a").write_text("1")
     (tmp_path / "b").write_text("2")
     assert digest(tmp_path) == first
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "made").write_text("3")
+    assert digest(tmp_path, ("build",)) == first != digest(tmp_path)
     (tmp_path / "b").rename(tmp_path / "c")
-    assert digest(tmp_path) != first
+    assert digest(tmp_path, ("build",)) != first
 
 
 @pytest.mark.parametrize("name", list(build.DOCUMENTS))
@@ -73,19 +76,19 @@ def test_the_committed_pdfs_were_built_from_these_results(name):
 
 
 @pytest.mark.parametrize(
-    ("results", "tex", "rest", "found"),
+    ("results", "sources", "rest", "found"),
     [
         ("a", "x", "", None),
-        ("a", "y", "other bytes", None),
-        ("a", "x", "other bytes", "other sources"),
+        ("a", "x", "other bytes", None),
+        ("a", "y", "", "other sources"),
         ("b", "x", "", "other results"),
         ("b", "y", "other bytes", "other results"),
     ],
 )
-def test_what_a_committed_pdf_lacks_of_a_new_one(results, tex, rest, found):
+def test_what_a_committed_pdf_lacks_of_a_new_one(results, sources, rest, found):
     new, old = (
-        b"/OnelipResults (a) /OnelipTeX (x)",
-        f"/OnelipResults ({results}) /OnelipTeX ({tex}){rest}".encode(),
+        b"/OnelipResults (a) /OnelipSources (x)",
+        f"/OnelipResults ({results}) /OnelipSources ({sources}){rest}".encode(),
     )
     said = build.difference(new, old)
     assert said is None if found is None else found in str(said)
@@ -135,7 +138,7 @@ def document(tmp_path, monkeypatch):
             "\\documentclass{article}\\usepackage[T1]{fontenc}\\usepackage{lmodern,onelip}"
             f"\\begin{{document}}{body}\\end{{document}}"
         )
-        names = "\\newcommand*{\\onelipresults}{feed}\n"
+        names = "\\newcommand*{\\onelipresults}{feed}\n\\newcommand*{\\onelipsources}{beef}\n"
         (tmp_path / "numbers.tex").write_text(
             names + as_tex({k: Value(v, "results/x") for k, v in values.items()})
         )
