@@ -27,7 +27,8 @@ class SingularTriple(NamedTuple):
 def power_iteration(map: LinearMap, v: Float[Tensor, "*in_shape"], steps: int) -> SingularTriple:
     """`steps` iterations v ← Aᵀ(Av), normalised in each half step, from a start v of any length.
 
-    The error of sigma shrinks by (σ₂/σ₁)² an iteration. A zero map gives sigma = 0 and u = 0.
+    The tangent of the angle to v shrinks by (σ₂/σ₁)² an iteration, the error of sigma by (σ₂/σ₁)⁴. A zero map
+    gives sigma = 0 and u = 0.
 
     >>> from onelip.linear.maps import Dense
     >>> power_iteration(Dense(torch.diag(torch.tensor([3.0, 1.0]))), torch.ones(2), steps=20).sigma
