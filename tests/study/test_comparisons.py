@@ -70,6 +70,10 @@ def test_cost_is_relative_to_no_constraint_at_the_same_size():
         assert lines["gradient penalty"].get_ydata() == pytest.approx([2.0] * len(widths))
 
 
+def test_no_cost_is_drawn_that_has_nothing_to_be_relative_to():
+    assert cost([run for run in runs_of("cost") if run.config.method != "none"]) is None
+
+
 @pytest.mark.parametrize("draw", [sensitivity, knobs, cost])
 def test_no_figure_without_its_runs(draw, tmp_path):
     assert draw(runs_of("losses")) is None

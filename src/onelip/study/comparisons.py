@@ -155,9 +155,9 @@ def _cost_ratios(found: Settings, data: str) -> dict[str, dict[int, float]]:
             seconds.setdefault(config.method, {})[config.width] = float(np.median(times))
     base = seconds.get("none", {})
     return {
-        m: {width: seconds[m][width] / base[width] for width in sorted(seconds[m]) if width in base}
+        m: {width: seconds[m][width] / base[width] for width in sorted(base) if width in seconds[m]}
         for m in METHOD_COLORS
-        if m in seconds
+        if base.keys() & seconds.get(m, {}).keys()
     }
 
 
