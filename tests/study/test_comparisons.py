@@ -60,6 +60,16 @@ def test_knobs_show_every_seed_at_its_value_and_crosses_where_one_diverged():
     assert [line.get_marker() for line in ax.lines].count("x") == 1
 
 
+def test_an_axis_of_less_than_a_decade_has_numbers():
+    figure = knobs(runs_of("clip", lambda c: 20.0 + c.clip))
+    assert figure is not None
+    figure.draw_without_rendering()
+    low, high = figure.axes[0].get_ylim()
+    axis = figure.axes[0].yaxis
+    shown = [*axis.get_majorticklabels(), *axis.get_minorticklabels()]
+    assert any(label.get_text() and low <= label.get_position()[1] <= high for label in shown)
+
+
 def test_cost_is_relative_to_no_constraint_at_the_same_size():
     factor = {"none": 1.0, "gp": 2.0}
     figure = cost(runs_of("cost", seconds=lambda c: c.width * factor.get(c.method, 1.5)))

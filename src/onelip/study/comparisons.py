@@ -101,7 +101,7 @@ def knobs(runs: list[StoredRun]) -> Figure | None:
         ax.set(xscale="log", yscale="log", xlabel=title)
         ax.set_xticks(sorted({x for points in lines.values() for x in points}))
         ax.xaxis.set_major_formatter("{x:g}")
-        ax.minorticks_off()
+        ax.xaxis.minorticks_off()
     axes[0].set_ylabel("Fréchet distance")
     if len(groups) > 1 or "iterations" in groups:
         _method_legend(axes[-1], axes)
@@ -139,7 +139,7 @@ def cost(runs: list[StoredRun]) -> Figure | None:
         ax.set(xscale="log", yscale="log", xlabel="width", title=f"{titles[data]}, batch {COST_BATCH}")
         ax.set_xticks(widths, [str(w) for w in widths])
         ax.set_yticks([1, 2, 3, 4], ["1", "2", "3", "4"])
-        ax.minorticks_off()
+        ax.xaxis.minorticks_off()
     axes[0].set_ylabel("processor time a step,\nwithout constraint = 1")
     legend_beside(axes, "critic held by")
     return figure
