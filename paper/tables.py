@@ -271,8 +271,8 @@ def floats(evidence: Evidence, name: str, figures: set[str]) -> str:
     if part.table is not None:
         fitted = r"\adjustbox{max width=\linewidth}{" + part.table(evidence) + "}"
         bodies[f"tab:{name}"] = rf"\caption{{{part.title}}}" + "\n" + fitted
-    shown = [floating(label, body) for label, body in bodies.items()]
-    return "".join([*shown, rf"\Cref{{{','.join(bodies)}}}. {said}"])
+    shown = "".join(floating(label, body) for label, body in bodies.items())
+    return shown + (rf"\Cref{{{','.join(bodies)}}}. " if bodies else "") + said
 
 
 def floating(label: str, body: str) -> str:

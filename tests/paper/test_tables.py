@@ -8,6 +8,7 @@ import pytest
 
 from onelip.gan.run import RunResult
 from onelip.study.claims.evidence import Evidence
+from onelip.study.presets import CONSTRAINTS, PRESETS
 from onelip.study.records import read_records
 from paper.build import ROOT
 from paper.numbers import METRICS, constants, costs, finite, layer_factors, of_groups, of_runs
@@ -57,6 +58,14 @@ def test_a_part_with_a_run_is_a_float_that_is_referred_to(part, setting, stored)
     assert labels
     assert rf"\Cref{{{','.join(labels)}}}" in text
     assert text.count(r"\begin{figure}") + text.count(r"\begin{table}") == len(labels)
+
+
+@pytest.mark.parametrize("part", [name for name, part in PARTS.items() if part.table is None])
+def test_a_part_with_runs_too_few_for_its_figure_refers_to_nothing(part, stored):
+    setting = next(s for s in PRESETS["paper"].groups[PARTS[part].groups[0]].settings if s not in CONSTRAINTS)
+    text = floats(evidence_of(renamed(stored["gp-0"], setting)), part, set())
+    assert "ref{" not in text
+    assert "onelip study paper" in text
 
 
 def test_means_ranges_and_diverged_runs(stored):

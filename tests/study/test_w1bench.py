@@ -269,6 +269,7 @@ def test_published_values_of_every_size():
     [
         ({"critic": ("none",)}, "critic must be one of clip-relu"),
         ({"dim": (0,)}, "dim must be positive, got 0"),
+        ({"dim": (2,), "funnels": (0,)}, "funnels must be positive, got 0"),
         ({"steps": 0}, "steps must be positive, got 0"),
         ({"lr": -1.0}, "lr must be positive"),
         (

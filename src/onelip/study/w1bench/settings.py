@@ -109,17 +109,23 @@ def cell_of(critic: str, dim: int, funnels: int, seed: int, pair: str | None = N
     """
     if critic not in RECIPES:
         raise ArgumentError("critic", f"one of {', '.join(RECIPES)}", repr(critic), "see --help")
+    for name, value in (("dim", dim), ("funnels", funnels)):
+        _require_positive(name, value)  # the recipes divide by them
     recipe = RECIPES[critic]
     settings: dict[str, Any] = {"steps": recipe.steps, "activation": recipe.activation}
     settings |= _best(dim, funnels) if critic == "best" else _published(dim)
     cell = Cell(dim, funnels, pair, critic, seed, **settings)
     cell = dataclasses.replace(cell, **{name: value for name, value in changes.items() if value is not None})
-    for name in ("dim", "funnels", "steps", "batch", "width", "lr"):
-        if not getattr(cell, name) > 0:
-            raise ArgumentError(name, "positive", getattr(cell, name), "give a larger one")
+    for name in ("steps", "batch", "width", "lr"):
+        _require_positive(name, getattr(cell, name))
     if cell.activation == "maxmin" and cell.width % 2:
         raise ArgumentError("width", "even, for MaxMin sorts pairs", cell.width, f"pass {cell.width + 1}")
     return cell
+
+
+def _require_positive(name: str, value: int | float) -> None:
+    if not value > 0:
+        raise ArgumentError(name, "positive", value, "give a larger one")
 
 
 def _published(dim: int) -> dict[str, Any]:
