@@ -1,0 +1,35 @@
+"""All benchmarks, or those named: `python -m benchmarks [constraint ...] [--out results/benchmarks.json]`.
+
+Each writes its own part of the file, with commit, versions and machine, as soon as it is done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+from pathlib import Path
+
+import torch
+
+from onelip.files import write_json
+from onelip.provenance import provenance
+
+PARTS = ("startup", "constraint", "throughput", "growth")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=PARTS, default=[], help="by default all")
+    parser.add_argument("--out", type=Path, default=Path("results/benchmarks.json"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    for part in arguments.parts or PARTS:
+        print(f"\n{part}", flush=True)
+        measured = importlib.import_module(f"benchmarks.{part}").measure(lambda line: print(line, flush=True))
+        results = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
+        write_json(arguments.out, results | {part: measured | {"provenance": provenance()}})
+
+
+if __name__ == "__main__":
+    main()
