@@ -36,7 +36,7 @@ paper: .venv/.ready
 	$(BIN)/python -m paper.build
 
 bench: .venv/.ready
-	$(BIN)/python -m pytest benchmarks -q -s --benchmark-enable
+	$(BIN)/python -m benchmarks
 
 format: .venv/.ready
 	$(BIN)/ruff check --fix .

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from onelip.files import write_json
+from onelip.gan.config import require_name
 from onelip.provenance import provenance
 
 PARTS = ("startup", "constraint", "throughput", "growth")
@@ -20,9 +21,11 @@ PARTS = ("startup", "constraint", "throughput", "growth")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=PARTS, default=[], help="by default all")
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; by default all")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks.json"))
     arguments = parser.parse_args()
+    for part in arguments.parts:
+        require_name("part", part, PARTS)
     torch.set_num_threads(1)
     for part in arguments.parts or PARTS:
         print(f"\n{part}", flush=True)
