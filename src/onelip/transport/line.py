@@ -8,25 +8,28 @@ Optimal Transport through Sliced Generalized Wasserstein Geodesics", NeurIPS 202
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-import ot
 import torch
 from jaxtyping import Float
-from scipy.sparse import coo_array
 from torch import Tensor
 
 from onelip.transport.discrete import Solution
 from onelip.transport.duality import dual, primal
 from onelip.transport.plan import Plan
 
+if TYPE_CHECKING:
+    from scipy.sparse import coo_array
+
 
 def line(
     x: Float[Tensor, "n"], y: Float[Tensor, "m"], a: Float[Tensor, "n"], b: Float[Tensor, "m"]
 ) -> Solution:
     """The exact plan between samples on a line, which keeps their order, and the exact potential."""
+    import ot  # slow to import: discrete.py
+
     entries = ot.emd_1d(x.numpy(), y.numpy(), a.numpy(), b.numpy(), metric="euclidean", dense=False)
-    entries = cast(coo_array, entries)
+    entries = cast("coo_array", entries)
     rows, columns = (torch.from_numpy(index).long() for index in (entries.row, entries.col))
     plan = Plan(rows, columns, torch.from_numpy(entries.data), (len(x), len(y)))
     return Solution(plan, *_line_potential(x, y, a, b))
