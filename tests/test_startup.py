@@ -8,6 +8,7 @@ import pytest
 HEAVY = ("torch", "numpy", "scipy", "ot", "matplotlib", "plotly", "PIL", "pooch", "tensorboard")
 EVERY_NAME = "import onelip\nfor name in [*onelip.__all__, 'transport']: getattr(onelip, name)"
 RUN = "import onelip.gan.loop, onelip.study.observers, onelip.study.plane, onelip.study.records"
+PAGE = "import onelip.study.gallery, onelip.study.report.page"
 HELP = """
 from onelip.cli import main
 sys.argv[1:] = ["{0}", "--help"] if "{0}" else ["--help"]
@@ -21,6 +22,7 @@ CASES = {
     "the library": ("import onelip", set()),
     "every public name": (EVERY_NAME, {"torch", "numpy"}),
     "a run of the study": (RUN, {"torch", "numpy", "PIL"}),
+    "figures and report": (PAGE, {"torch", "numpy", "PIL", "matplotlib"}),
     "help": (HELP.format(""), set()),
     "help of study": (HELP.format("study"), set()),
     "help of w1bench": (HELP.format("w1bench"), set()),

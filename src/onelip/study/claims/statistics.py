@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy import stats
 
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
@@ -74,6 +73,8 @@ def difference(a: PerSeed, b: PerSeed) -> Estimate:
 
 def expanded_level(n: int) -> float:
     """The level at which n seeds' percentile interval is as wide as Student's t for normal data."""
+    from scipy import stats  # a second that a report without intervals does not pay
+
     t = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)
     return 1 - 2 * float(stats.norm.sf(t * math.sqrt(n / (n - 1))))
 
@@ -82,6 +83,8 @@ def expanded_level(n: int) -> float:
 def _interval(values: tuple[float, ...]) -> tuple[float, float]:
     if len(values) == 1:
         return values[0], values[0]
+    from scipy import stats
+
     found = stats.bootstrap(
         (np.array(values),),
         np.mean,
