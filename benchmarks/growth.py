@@ -80,4 +80,4 @@ def words(quantity: dict[str, Any]) -> str:
         return f"below {SMALLEST_MIB:g} MiB"
     fit = PowerFit(**quantity["fit"])
     mark = ", worse" if quantity["worse"] else ""
-    return f"{fit.exponent:.2f} ± {fit.standard_error:.2f} (theory ≤ {quantity['theory']:g}{mark})"
+    return f"{fit.exponent:.2f} ± {fit.standard_error:.2f} (theory ≤ {quantity['theory']:.3g}{mark})"

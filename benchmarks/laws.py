@@ -136,7 +136,7 @@ _MATRIX = "of them O(c^⅓), for the largest singular values of random matrices 
 _WAVE = "of them O(n), for the plane waves at the symbol's peak lie n⁻² apart, until the tolerance ends it"
 _PROBE = "the search for a witness is a fixed number of passes"
 LAWS = (
-    Law("constrain", "layers", (2, 4, 8, 16, 32), lambda L: constraining(layers=L), 1, 1, "layer by layer"),
+    Law("constrain", "layers", (1, 2, 4, 8, 16), lambda L: constraining(layers=L), 1, 1, "layer by layer"),
     Law("constrain", "channels", (32, 48, 64, 96, 128), lambda c: constraining(channels=c), 7 / 3, 2,
         f"{_POWER}; {_MATRIX}; the weight and its copies are c² k²"),
     Law("constrain", "image side", (16, 24, 32, 48, 64), lambda n: constraining(side=n), 3, 2,
@@ -156,7 +156,7 @@ LAWS = (
         f"each operator's norm is taken once; {_PROBE}"),
     Law("certify", "residual blocks", (2, 4, 8, 16, 32), certified_blocks, 1, 1,
         f"branches are joined where they meet, no path is walked twice; {_PROBE}"),
-    Law("certify", "width", (128, 192, 256, 384, 512), lambda w: certified(width=w), 3, 2,
+    Law("certify", "width", (96, 128, 192, 256, 384), lambda w: certified(width=w), 3, 2,
         "Gram matrix, Cholesky and ellipsoid of each w × w weight"),
     Law("metrics", "Fréchet: samples", (2000, 4000, 8000, 16000, 32000),
         lambda n: compared(frechet_distance, n), 1, 1, "O(n d² + d³): covariances, their square root"),

@@ -209,3 +209,13 @@ def test_bad_input_is_one_clear_line(call, message):
     with pytest.raises(ArgumentError, match=message) as error:
         call()
     assert "\n" not in str(error.value)
+
+
+def test_many_samples_of_many_funnels_are_coupled_in_portions_that_change_nothing():
+    pair = funnel_pair(dim=3, funnels=300, seed=0)
+    y = pair.sample(torch.Generator().manual_seed(0), 4000).y
+    whole, halves = pair.couple(y), [pair.couple(rows) for rows in y.split(2000)]
+    for name in ("x", "gradient", "distance"):
+        parts = torch.cat([getattr(half, name) for half in halves])
+        torch.testing.assert_close(getattr(whole, name), parts, rtol=1e-12, atol=1e-12)
+    assert whole.y is y
