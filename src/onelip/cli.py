@@ -24,7 +24,7 @@ from onelip.study.w1bench.run import W1Bench
 from onelip.study.w1bench.run import run as w1bench
 
 if TYPE_CHECKING:
-    from onelip.study.engine import Outcome
+    from onelip.study.jobs import Outcome
     from onelip.study.progress import Progress
 
 EXIT_INTERRUPTED = 130  # what a shell reports for a process that Ctrl-C ended
@@ -84,6 +84,11 @@ class Study:
     """Pattern of the names of the runs to train: 'sn*-0'."""
     workers: int = 2
     """Runs at a time, each in a process of its own with one thread."""
+    engine: Literal["local", "ray"] = "local"
+    """local: workers on this machine. ray: on a Ray cluster, whose nodes need to share no disk."""
+    ray_address: str = "auto"
+    """auto: the cluster of $RAY_ADDRESS or of this machine, else one of its own here; local: one of its own;
+    or HOST:PORT."""
     seeds: str | None = None
     """3, 0-4 or 0,2,5. quick: in place of its seed; paper: which of its seeds."""
     steps: int | None = None
@@ -185,7 +190,8 @@ def train(options: Train) -> int:
         print(json.dumps(dataclasses.asdict(config), indent=1))
         return 0
     from onelip.gan.run import RunFolder
-    from onelip.study.engine import Job, run_jobs
+    from onelip.study.engine import run_jobs
+    from onelip.study.jobs import Job
 
     job = Job(options.out or Path("runs") / f"{config.data}-{config.method}-{config.seed}", config)
     RunFolder(job.path).claim(config)
@@ -225,14 +231,16 @@ def study(options: Study) -> int:
     changed = {name: getattr(options, name) for name in ("steps", "width", "data", "data_dir", "device")}
     overrides = {name: value for name, value in changed.items() if value is not None}
     configs = expand(options.preset, options.seeds, overrides, options.groups, options.only)
+    from onelip.study.engine import engine
     from onelip.study.study import missing_runs, run_study, write_results
 
     missing = missing_runs(configs, store)
     if options.dry_run:
         return _plan(options, configs, set(missing))
     began = time.monotonic()
-    with _progress({name: config.steps for name, config in missing.items()}) as progress:
-        outcomes = run_study(configs, out, options.workers, progress, store)
+    totals = {name: config.steps for name, config in missing.items()}
+    with engine(options.engine, options.ray_address, options.workers) as start, _progress(totals) as progress:
+        outcomes = run_study(configs, out, options.workers, progress, store, start)
     code = _exit_code(outcomes, len(missing))
     if code == EXIT_INTERRUPTED:
         return code

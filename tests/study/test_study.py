@@ -17,7 +17,8 @@ from onelip.errors import CheckpointError
 from onelip.gan.checkpoint import load_newest
 from onelip.gan.config import TrainConfig
 from onelip.gan.run import RunFolder
-from onelip.study.engine import Job, run_jobs
+from onelip.study.engine import run_jobs
+from onelip.study.jobs import Job
 from onelip.study.presets import expand
 from onelip.study.progress import LineProgress, progress_for
 from onelip.study.store import read_run

@@ -9,8 +9,10 @@ from onelip.files import write_json
 from onelip.gan.config import TrainConfig
 from onelip.gan.run import RunFolder
 from onelip.provenance import provenance
-from onelip.study.engine import Job, Outcome, run_jobs
+from onelip.study.engine import run_jobs
 from onelip.study.gallery import write_figures
+from onelip.study.jobs import Job, Outcome, Start
+from onelip.study.processes import ProcessWorker
 from onelip.study.progress import Progress
 from onelip.study.records import is_stored, read_record
 from onelip.study.report.page import write_report
@@ -23,7 +25,12 @@ def missing_runs(configs: dict[str, TrainConfig], store: Path) -> dict[str, Trai
 
 
 def run_study(
-    configs: dict[str, TrainConfig], out: Path, workers: int, progress: Progress, store: Path | None = None
+    configs: dict[str, TrainConfig],
+    out: Path,
+    workers: int,
+    progress: Progress,
+    store: Path | None = None,
+    start: Start = ProcessWorker,
 ) -> list[Outcome]:
     """Train every run in OUT/runs that the store (OUT/store) lacks. Refuses a folder of other configurations.
 
@@ -33,7 +40,7 @@ def run_study(
     jobs = [Job(out / "runs" / name, config, store) for name, config in missing_runs(configs, store).items()]
     for job in jobs:
         RunFolder(job.path).claim(job.config)
-    return run_jobs(jobs, workers, progress)
+    return run_jobs(jobs, workers, progress, start)
 
 
 def write_results(title: str, configs: dict[str, TrainConfig], out: Path, store: Path | None = None) -> Path:

@@ -1,0 +1,41 @@
+"""What every worker does, wherever it is: train, then put what ended into the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from onelip.errors import OnelipError
+from onelip.gan.loop import train
+from onelip.gan.run import RunFolder, RunResult
+from onelip.study.jobs import Job, Outcome
+from onelip.study.observers import bring
+from onelip.study.plane import plane_of, write_plane
+from onelip.study.presets import PLANAR
+from onelip.study.records import write_record
+from onelip.study.store import read_run
+
+
+def perform(job: Job, should_stop: Callable[[], bool], say: Callable[[str], None]) -> Outcome:
+    """Train with one torch thread, which belongs to the thread that calls; continue where the folder is.
+
+    `should_stop` is asked after every step. What onelip or the system refuses is the outcome's error.
+    """
+    torch.set_num_threads(1)
+    try:
+        result = train(job.config, job.path, should_stop, say, bring)
+        _record(job, result)
+    except OnelipError as error:
+        return Outcome(job, None, str(error))
+    except OSError as error:
+        return Outcome(job, None, f"{error.filename or job.path}: {error.strerror}")
+    return Outcome(job, result)
+
+
+def _record(job: Job, result: RunResult) -> None:
+    if job.store is None or result.status == "interrupted":
+        return
+    if job.config.data in PLANAR and job.config.seed == 0 and result.status == "finished":
+        write_plane(job.store, job.name.rpartition("-")[0], plane_of(RunFolder(job.path)))
+    write_record(job.store, read_run(job.path))
