@@ -16,7 +16,7 @@ from onelip.files import write_json
 from onelip.gan.config import require_name
 from onelip.provenance import provenance
 
-PARTS = ("startup", "constraint", "throughput", "growth")
+PARTS = ("startup", "constraint", "throughput", "growth", "scaling")
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.scaling_page import BLOCKS as SCALING
 from onelip.gan.config import METHODS
 from onelip.study import table
 from onelip.study.claims import table as claims
@@ -112,7 +113,7 @@ def coverage():
     return markdown(read_records(ROOT / "results" / "study").values())
 
 
-WRITERS = {f.__name__: f for f in (quick, soundness, speed, criteria, verdicts, coverage, w1bench)}
+WRITERS = {f.__name__: f for f in (quick, soundness, speed, criteria, verdicts, coverage, w1bench, *SCALING)}
 
 
 def with_current_numbers(text):
