@@ -73,7 +73,9 @@ class ImageSet(DataSet):
 
     def images(self, indices: Int64[Tensor, "size"]) -> Float[Tensor, "size *sample_shape"]:
         """The samples of these indices, in [−1, 1]."""
-        return from_pixels(self.pixels[self._pictures(indices)].flatten(1, 2))
+        # index_select and not [...]: a fifth of the time, and a batch is drawn every step.
+        chosen = self.pixels.index_select(0, self._pictures(indices).flatten())
+        return from_pixels(chosen.view(len(indices), *self.sample_shape))
 
     def modes(self, indices: Int64[Tensor, "size"]) -> Int64[Tensor, "size"]:
         """The class of each sample; of stacked digits a, b, c the number 100a + 10b + c."""
@@ -119,7 +121,7 @@ class PlanarMixture(DataSet):
 
 def from_pixels(pixels: UInt8[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Bytes 0 … 255 as float32 −1 … 1, the range of a tanh."""
-    return pixels.float() / 127.5 - 1
+    return (pixels.float() / 127.5).sub_(1)
 
 
 def to_pixels(images: Float[Tensor, "..."]) -> UInt8[Tensor, "..."]:

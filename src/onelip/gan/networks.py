@@ -12,6 +12,8 @@ from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 
+import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -37,6 +39,26 @@ def levels(shape: tuple[int, ...]) -> int:
     return depth
 
 
+class ToPixels(nn.ConvTranspose2d):
+    """The last doubling layer, to few channels: kernel 4, stride 2, padding 1.
+
+    On the CPU as a transposed convolution of stride 1 to four times the channels, whose values are then laid
+    out as 2×2 pixels (Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient
+    Sub-Pixel Convolutional Neural Network", CVPR 2016): the same map and as many products, in an order for
+    which oneDNN has a fast kernel; at one channel the plain layer took as long as all the others together.
+    """
+
+    def __init__(self, into: int, out: int):
+        super().__init__(into, out, 4, 2, 1)
+
+    def forward(self, input: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch out 2*h 2*w"]:
+        if input.device.type != "cpu":
+            return super().forward(input)
+        assert self.bias is not None
+        pixels = F.pixel_shuffle(F.conv_transpose2d(input, F.pixel_unshuffle(self.weight, 2)), 2)
+        return pixels[:, :, 1:-1, 1:-1] + self.bias[:, None, None]
+
+
 class ImageGenerator(nn.Module):
     """Gaussian noise to images in [-1, 1]: a linear layer, then transposed convolutions that double."""
 
@@ -56,12 +78,14 @@ class ImageGenerator(nn.Module):
             nn.BatchNorm2d(channels[0]),
             nn.ReLU(),
             *doublings,
-            nn.ConvTranspose2d(channels[-1], shape[0], 4, 2, 1),
+            ToPixels(channels[-1], shape[0]),
             nn.Tanh(),
         )
 
     def forward(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch c h w"]:
-        images = self.layers(self.project(z).unflatten(1, self.coarse))
+        # Channels last: oneDNN's transposed convolutions are 10 to 15 % faster on it.
+        coarse = self.project(z).unflatten(1, self.coarse).contiguous(memory_format=torch.channels_last)
+        images = self.layers(coarse)
         # A side that is no multiple of 2^levels was rounded up; the surplus is cut off.
         return images[:, :, : self.shape[1], : self.shape[2]]
 

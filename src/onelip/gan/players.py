@@ -90,4 +90,4 @@ def _optimizer(config: TrainConfig, module: nn.Module, lr: float | None) -> torc
     assert config.beta2 is not None
     if config.optimizer == "rmsprop":
         return torch.optim.RMSprop(module.parameters(), lr=lr, alpha=config.beta2)
-    return torch.optim.Adam(module.parameters(), lr=lr, betas=(config.beta1, config.beta2))
+    return torch.optim.Adam(module.parameters(), lr=lr, betas=(config.beta1, config.beta2), fused=True)

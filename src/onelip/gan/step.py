@@ -76,7 +76,9 @@ def update(module: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) ->
     # A parameter that a penalty does not reach (the last bias) has a zero gradient, not none.
     gradients = torch.autograd.grad(loss, parameters, materialize_grads=True)
     for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient
+        # In the parameter's layout: torch's fused Adam on the CPU pairs numbers by their place in memory.
+        same = gradient.stride() == parameter.stride()
+        parameter.grad = gradient if same else torch.empty_like(parameter).copy_(gradient)
     optimizer.step()
     return torch.nn.utils.get_total_norm(gradients)
 
