@@ -36,6 +36,8 @@ class Train(TrainConfig):
 
     out: Path | None = None
     """Run folder (default: runs/<data>-<method>-<seed>)."""
+    threads: int | None = None
+    """Threads on the CPU; by default as many as a few steps at the start find fastest."""
     dry_run: bool = False
     """Print the resolved configuration and stop."""
 
@@ -186,6 +188,8 @@ Command = (
 def train(options: Train) -> int:
     fields = {f.name: getattr(options, f.name) for f in dataclasses.fields(TrainConfig)}
     config = TrainConfig(**fields).resolved()
+    if options.threads is not None and options.threads < 1:
+        raise ArgumentError("threads", "positive", options.threads, "leave it out for the fastest number")
     if options.dry_run:
         print(json.dumps(dataclasses.asdict(config), indent=1))
         return 0
@@ -193,7 +197,8 @@ def train(options: Train) -> int:
     from onelip.study.engine import run_jobs
     from onelip.study.jobs import Job
 
-    job = Job(options.out or Path("runs") / f"{config.data}-{config.method}-{config.seed}", config)
+    path = options.out or Path("runs") / f"{config.data}-{config.method}-{config.seed}"
+    job = Job(path, config, threads=options.threads)
     RunFolder(job.path).claim(config)
     with _progress({job.name: config.steps}) as progress:
         outcomes = run_jobs([job], workers=1, progress=progress)

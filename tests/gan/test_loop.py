@@ -66,7 +66,7 @@ def test_the_folder_holds_configuration_versions_samples_and_weights(finished):
     config, path = finished
     folder = RunFolder(path)
     assert folder.config() == config.resolved()
-    assert folder.starts()[0].keys() == {"step", "commit", "python", "versions", "machine"}
+    assert folder.starts()[0].keys() == {"step", "threads", "commit", "python", "versions", "machine"}
     assert [p.name for p in sorted(folder.samples_path.iterdir())] == [
         f"step-{step:08d}.png" for step in (0, 6, 12)
     ]

@@ -62,7 +62,7 @@ def _train(
     observe = bring(config, data)
     players = build_players(config, data.sample_shape)
     done = _restore(players, config, run, say)
-    run.begin(done + 1, data.sample_shape, provenance())
+    run.begin(done + 1, data.sample_shape, {"threads": torch.get_num_threads()} | provenance())
     if done == 0:
         _draw_samples(players, config, run, 0)
     with run.metrics_path.open("a") as metrics, scalar_writer(run.path, done + 1) as write_scalars:

@@ -1,7 +1,7 @@
 """A run on disk: configuration, metrics, checkpoints and result in one folder, for one process at a time.
 
 config.json       the resolved configuration
-starts.json       commit, versions and machine of each start; the shape of a sample
+starts.json       threads, commit, versions and machine of each start; the shape of a sample
 metrics.jsonl     one record a generator step
 checkpoints/      the last two states
 samples/          grids from fixed noise
@@ -105,7 +105,7 @@ class RunFolder:
         write_json(self.path / "starts.json", {"sample_shape": sample_shape, "starts": starts})
 
     def starts(self) -> list[dict[str, Any]]:
-        """When and where the run was started or continued: step, commit, versions, machine."""
+        """When and where the run was started or continued: step, threads, commit, versions, machine."""
         if not (self.path / "starts.json").exists():
             return []
         return self._read("starts.json", "delete it")["starts"]

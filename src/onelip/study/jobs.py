@@ -13,11 +13,12 @@ from onelip.gan.run import RunResult
 
 @dataclass(frozen=True)
 class Job:
-    """One run: where, and what; and the store that it enters once it has ended."""
+    """One run: where, and what; the store that it enters once it has ended; None threads: the fastest."""
 
     path: Path
     config: TrainConfig
     store: Path | None = None
+    threads: int | None = 1
 
     @property
     def name(self) -> str:

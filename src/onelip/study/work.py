@@ -9,6 +9,7 @@ import torch
 from onelip.errors import OnelipError
 from onelip.gan.loop import train
 from onelip.gan.run import RunFolder, RunResult
+from onelip.gan.threads import calibrate
 from onelip.study.jobs import Job, Outcome
 from onelip.study.observers import bring
 from onelip.study.plane import plane_of, write_plane
@@ -18,12 +19,12 @@ from onelip.study.store import read_run
 
 
 def perform(job: Job, should_stop: Callable[[], bool], say: Callable[[str], None]) -> Outcome:
-    """Train with one torch thread, which belongs to the thread that calls; continue where the folder is.
+    """Train with the job's torch threads, set for the thread that calls; continue where the folder is.
 
     `should_stop` is asked after every step. What onelip or the system refuses is the outcome's error.
     """
-    torch.set_num_threads(1)
     try:
+        torch.set_num_threads(job.threads or _threads(job, say))
         result = train(job.config, job.path, should_stop, say, bring)
         _record(job, result)
     except OnelipError as error:
@@ -31,6 +32,12 @@ def perform(job: Job, should_stop: Callable[[], bool], say: Callable[[str], None
     except OSError as error:
         return Outcome(job, None, f"{error.filename or job.path}: {error.strerror}")
     return Outcome(job, result)
+
+
+def _threads(job: Job, say: Callable[[str], None]) -> int:
+    """Those that the run began with, so that it ends with the same bits; else what a calibration finds."""
+    starts = RunFolder(job.path).starts()
+    return starts[-1].get("threads", 1) if starts else calibrate(job.config, say)
 
 
 def _record(job: Job, result: RunResult) -> None:
