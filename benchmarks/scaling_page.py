@@ -49,7 +49,7 @@ def scaling_measured() -> str:
     courier, machine = found["courier"], found["provenance"]["machine"]
     sent = courier["checkpoint_bytes"] + courier["record_bytes"] + courier["other_bytes"]
     return (
-        f"{_table(titles, rows)}\n\n"
+        f"{markdown_table(titles, rows)}\n\n"
         f"Measured at commit {found['provenance']['commit'][:7]} on {machine['processor']}, "
         f"{machine['cores']} cores. A run of these sends {sent / 1e6:.1f} MB through Ray "
         f"({courier['checkpoint_bytes'] / sent:.0%} of it checkpoints), and the engine spends "
@@ -81,7 +81,7 @@ def scaling_sweep() -> str:
         ("the store", f"{RUNS * record / 1e6:.1f} MB in {RUNS:,} files"),
         ("lost with a machine, at most", f"{CORES * seconds / count:.0f} s of one core"),
     ]
-    return _table(("", f"{len(like)} such runs in the store"), rows)
+    return markdown_table(("", f"{len(like)} such runs in the store"), rows)
 
 
 def checkpoint_bytes(config: TrainConfig) -> int:
@@ -121,7 +121,7 @@ def scaling_layers() -> str:
         "GFLOP, reshaped",
         "v, MB",
     )
-    return _table(titles, rows)
+    return markdown_table(titles, rows)
 
 
 def scaling_step() -> str:
@@ -153,7 +153,7 @@ def scaling_step() -> str:
         ]
     rows.append(("waits for the GPU, a layer and change", f"{host_waits()}"))
     titles = ("a critic step", f"on each of {GPUS} GPUs, {PICTURES} pictures")
-    return _table(titles, rows)
+    return markdown_table(titles, rows)
 
 
 class _Waits(TorchDispatchMode):
@@ -177,7 +177,8 @@ def host_waits() -> int:
     return waits.count
 
 
-def _table(titles: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+def markdown_table(titles: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+    """A table in Markdown, all columns but the first flush right."""
     lines = [titles, ("---", *["--:"] * (len(titles) - 1)), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.performance_page import BLOCKS as PERFORMANCE
 from benchmarks.scaling_page import BLOCKS as SCALING
 from onelip.gan.config import METHODS
 from onelip.study import table
@@ -113,7 +114,11 @@ def coverage():
     return markdown(read_records(ROOT / "results" / "study").values())
 
 
-WRITERS = {f.__name__: f for f in (quick, soundness, speed, criteria, verdicts, coverage, w1bench, *SCALING)}
+BLOCKS = (quick, soundness, speed, criteria, verdicts, coverage, w1bench, *SCALING, *PERFORMANCE)
+WRITERS = {f.__name__: f for f in BLOCKS}
+    f.__name__: f
+    for f in (quick, soundness, speed, criteria, verdicts, coverage, w1bench, *SCALING, *PERFORMANCE)
+}
 
 
 def with_current_numbers(text):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onelip import cli
+from onelip import cli, options
 from onelip.errors import ArgumentError, CheckpointError, DataError
 from onelip.gan.run import RunResult
 from onelip.study.claims import statistics
@@ -476,12 +476,12 @@ def test_other_records_give_other_numbers(results):
 
 def test_the_command_prints_all_verdicts(results, capsys):
     out = results / "out.json"
-    assert cli.study(cli.Study(preset="claims", results=results, json=out)) == 0
+    assert cli.study(options.Study(preset="claims", results=results, json=out)) == 0
     printed = capsys.readouterr().out
     assert all(re.search(rf"^{key}  [A-Z]+  ", printed, re.MULTILINE) for key in BY_KEY)
     assert json.loads(out.read_text())["provenance"]["commit"]
     with pytest.raises(ArgumentError, match="results must be a folder"):
-        cli.study(cli.Study(preset="claims", results=results / "nowhere"))
+        cli.study(options.Study(preset="claims", results=results / "nowhere"))
 
 
 # --- the table
