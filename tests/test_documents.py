@@ -116,9 +116,6 @@ def coverage():
 
 BLOCKS = (quick, soundness, speed, criteria, verdicts, coverage, w1bench, *SCALING, *PERFORMANCE)
 WRITERS = {f.__name__: f for f in BLOCKS}
-    f.__name__: f
-    for f in (quick, soundness, speed, criteria, verdicts, coverage, w1bench, *SCALING, *PERFORMANCE)
-}
 
 
 def with_current_numbers(text):
