@@ -132,7 +132,7 @@ def setup() -> str:
 def estimated(config: TrainConfig) -> str:
     """How the norm is kept up to date while the critic trains."""
     if config.tolerance is not None:
-        return f"within {percent(config.tolerance, 1)}"
+        return f"iterated to {percent(config.tolerance, 1)}"
     return f"power iterations: {config.power_iterations}"
 
 

@@ -196,8 +196,14 @@ def test_the_theme_follows_the_system_and_the_switch(page):
     def ink():
         return page.evaluate("document.querySelector('.plot').layout.font.color")
 
+    def wait_until_ink(comparison, color):
+        # The browser tells of the system's change at its next frame.
+        plot = "document.querySelector('.plot').layout.font.color"
+        page.wait_for_function(f"color => {plot} {comparison} color", arg=color)
+
     light = paper(), ink()
     page.emulate_media(color_scheme="dark")
+    wait_until_ink("!==", light[1])
     dark = paper(), ink()
     assert all(a != b for a, b in zip(light, dark, strict=True))
     page.get_by_role("button", name="Light colours").click()
@@ -206,6 +212,7 @@ def test_the_theme_follows_the_system_and_the_switch(page):
     assert (paper(), ink()) == dark
     page.evaluate("delete document.documentElement.dataset.theme")
     page.emulate_media(color_scheme="light")
+    wait_until_ink("===", light[1])
     assert (paper(), ink()) == light
 
 
