@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 
 from onelip.files import write_json
-from onelip.gan.config import require_name
 from onelip.provenance import provenance
 
 PARTS = ("startup", "constraint", "throughput", "growth", "scaling")
@@ -24,8 +23,9 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; by default all")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks.json"))
     arguments = parser.parse_args()
-    for part in arguments.parts:
-        require_name("part", part, PARTS)
+    unknown = [part for part in arguments.parts if part not in PARTS]
+    if unknown:
+        parser.error(f"part must be one of {', '.join(PARTS)}, got {unknown[0]}")
     torch.set_num_threads(1)
     for part in arguments.parts or PARTS:
         print(f"\n{part}", flush=True)

@@ -18,10 +18,10 @@ from typing import Any, cast
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
+from benchmarks.large_critic import Block, SumPool
 from benchmarks.paired import Timing, as_json, paired
 from onelip.constraint.activation import MaxMin
 from onelip.constraint.apply import constrain
@@ -39,31 +39,6 @@ SEED = 0
 WARM_UP = 3  # rounds, which also say how long one takes
 SECONDS = 8.0  # of the processor, for all rounds of one network and batch
 FEWEST, MOST = 5, 200  # rounds
-
-
-class Block(nn.Module):
-    """A residual block of SNGAN's critic; the first of a network sees the image itself, not its ReLU."""
-
-    def __init__(self, into: int, out: int, *, first: bool = False, down: bool = False):
-        super().__init__()
-        self.first, self.down = first, down
-        self.one, self.two = nn.Conv2d(into, out, 3, 1, 1), nn.Conv2d(out, out, 3, 1, 1)
-        self.shortcut = nn.Conv2d(into, out, 1) if down else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.two(F.relu(self.one(x if self.first else F.relu(x))))
-        if not self.down:
-            return self.shortcut(x) + y
-        if self.first:
-            return self.shortcut(F.avg_pool2d(x, 2)) + F.avg_pool2d(y, 2)
-        return F.avg_pool2d(self.shortcut(x) + y, 2)
-
-
-class SumPool(nn.Module):
-    """The sum over all places."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.sum((2, 3))
 
 
 def residual_critic(width: int) -> nn.Sequential:

@@ -28,7 +28,7 @@ FLOAT = 4  # bytes
 class Block(nn.Module):
     """Two 3×3 convolutions beside a 1×1 one, their sum halved by averaging where `down`."""
 
-    def __init__(self, into: int, out: int, *, first: bool, down: bool):
+    def __init__(self, into: int, out: int, *, first: bool = False, down: bool = False):
         super().__init__()
         self.before = nn.Identity() if first else nn.ReLU()  # the first block sees the picture itself
         self.one, self.two = nn.Conv2d(into, out, 3, padding=1), nn.Conv2d(out, out, 3, padding=1)

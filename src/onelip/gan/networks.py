@@ -45,7 +45,7 @@ class ToPixels(nn.ConvTranspose2d):
     On the CPU as a transposed convolution of stride 1 to four times the channels, whose values are then laid
     out as 2×2 pixels (Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient
     Sub-Pixel Convolutional Neural Network", CVPR 2016): the same map and as many products, in an order for
-    which oneDNN has a fast kernel; at one channel the plain layer took as long as all the others together.
+    which oneDNN has a fast kernel: its own for one channel takes as long as all the other layers together.
     """
 
     def __init__(self, into: int, out: int):
@@ -85,7 +85,7 @@ class ImageGenerator(nn.Module):
         )
 
     def forward(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch c h w"]:
-        # Channels last: oneDNN's transposed convolutions are 10 to 15 % faster on it.
+        # Channels last: oneDNN's transposed convolutions are faster on it.
         coarse = self.project(z).unflatten(1, self.coarse).contiguous(memory_format=torch.channels_last)
         images = self.layers(coarse)
         # A side that is no multiple of 2^levels was rounded up; the surplus is cut off.

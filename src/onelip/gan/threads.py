@@ -1,6 +1,6 @@
 """How many threads a run is fastest with: measured at its start, for no rule of thumb holds.
 
-Two threads in one process have been up to ten times slower than one where other processes use the cores too.
+More threads can be slower than one, by far where other processes use the cores too.
 """
 
 from __future__ import annotations
@@ -42,6 +42,16 @@ def choose(seconds: dict[int, float]) -> int:
     return min(threads for threads, value in seconds.items() if value <= enough)
 
 
+def hopeless(count: int, seconds: dict[int, list[float]]) -> bool:
+    """Whether every step with `count` threads took over twice as long as some other: not worth another.
+
+    >>> hopeless(2, {1: [0.2], 2: [0.5]}), hopeless(2, {1: [0.2], 2: [0.5, 0.3]})
+    (True, False)
+    """
+    fastest = min((time for times in seconds.values() for time in times), default=0.0)
+    return bool(seconds[count]) and min(seconds[count]) > 2 * fastest
+
+
 def calibrate(config: TrainConfig, say: Callable[[str], None] = lambda message: None) -> int:
     """The number of threads for this run's steps; what was measured is said.
 
@@ -61,13 +71,14 @@ def calibrate(config: TrainConfig, say: Callable[[str], None] = lambda message: 
         for step in range(1, ROUNDS + 2):
             for count in counts:
                 torch.set_num_threads(count)
+                if hopeless(count, seconds):
+                    continue
                 began = time.perf_counter()
                 train_step(players, data, config, step)
-                if step > 1:
-                    seconds[count].append(time.perf_counter() - began)
+                seconds[count].append(time.perf_counter() - began)
     finally:
         torch.set_num_threads(before)
-    medians = {count: median(times) for count, times in seconds.items()}
+    medians = {count: median(times[1:] or times) for count, times in seconds.items()}
     chosen = choose(medians)
     times = ", ".join(f"{1000 * value:.0f} ms a step with {count}" for count, value in medians.items())
     say(f"{chosen} of {counts[-1]} threads ({times})")

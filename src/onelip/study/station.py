@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import time
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from tempfile import TemporaryDirectory
@@ -63,9 +63,10 @@ class Station:
         from onelip.study.work import perform
 
         with TemporaryDirectory(prefix="onelip-") as folder:
-            here = Job(Path(folder) / job.name, job.config, Path(folder) / "store" if job.store else None)
+            store = Path(folder) / "store"
+            here = replace(job, path=Path(folder) / job.name, store=store if job.store else None)
             put(here.path, files)
-            run, store = Mirror(here.path), Mirror(Path(folder) / "store")
+            run, records = Mirror(here.path), Mirror(store)
             due = 0.0
 
             def should_stop() -> bool:
@@ -78,7 +79,7 @@ class Station:
             outcome = perform(
                 here, should_stop, lambda text: self.news.put(News(said=_named(text, here, job)))
             )
-            self.news.put(News(run.changes(), store.changes()))
+            self.news.put(News(run.changes(), records.changes()))
             return _elsewhere(outcome, here, job)
 
 
@@ -86,7 +87,7 @@ def _elsewhere(outcome: Outcome, here: Job, job: Job) -> Outcome:
     """The outcome of the job as the engine knows it: paths are those of its own folders."""
     result, error = outcome.result, outcome.error
     if result is not None:
-        result = dataclasses.replace(result, message=_named(result.message, here, job))
+        result = replace(result, message=_named(result.message, here, job))
     return Outcome(job, result, error and _named(error, here, job))
 
 

@@ -25,8 +25,8 @@ HALF_WIDTH = 2.5
 _BIAS_SCALE = 0.1
 # x moves from the fraction t of its ray to t⁸.
 _POWER = 8
-# Distances at a time. Larger temporaries get fresh pages from the system at every operation: at 512 funnels
-# and 2¹⁴ samples that took three quarters of the time.
+# Distances at a time. Larger temporaries get fresh pages from the system at every operation, which costs more
+# than the arithmetic.
 _DISTANCES = 2**17
 
 
