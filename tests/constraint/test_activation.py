@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from onelip.constraint.activation import FullSort, GroupSort, MaxMin
+from onelip.constraint.sorting import sorted_rows
 from onelip.errors import ArgumentError
 
 ACTIVATIONS = [MaxMin(), GroupSort(3), FullSort(), MaxMin(axis=-1), GroupSort(2, axis=2)]
@@ -32,3 +33,44 @@ def test_channels_that_do_not_divide_are_refused():
         MaxMin()(torch.zeros(1, 5))
     with pytest.raises(ArgumentError, match="size must be a positive integer"):
         GroupSort(0)
+
+
+ROWS = {
+    "normal": torch.randn(5, 40, generator=torch.Generator().manual_seed(0)),
+    "all of size": torch.randn(40, 7, generator=torch.Generator().manual_seed(1)).T
+    * torch.logspace(-44, 37, 40),
+    "ties and zeros": torch.randint(-2, 3, (6, 50), generator=torch.Generator().manual_seed(2)).float() * 0.0
+    + torch.randint(-2, 3, (6, 50), generator=torch.Generator().manual_seed(2)),
+    "more axes": torch.randn(2, 3, 17, generator=torch.Generator().manual_seed(3)),
+    "infinite": torch.tensor([[1.0, -torch.inf, torch.inf, 0.0] * 5]),
+    "not numbers": torch.tensor([[1.0, torch.nan, -torch.nan, 0.0] * 5]),
+    "too long a sum": torch.full((2, 20), 3e38).cumsum(1).clamp_max(3e38) * torch.linspace(1, -1, 20),
+    "short": torch.randn(4, 3, generator=torch.Generator().manual_seed(4)),
+    "double": torch.randn(4, 30, generator=torch.Generator().manual_seed(5), dtype=torch.float64),
+    "none": torch.zeros(0, 20),
+}
+
+
+@pytest.mark.parametrize("x", ROWS.values(), ids=ROWS)
+def test_sorted_rows_are_those_of_torch(x):
+    assert torch.equal(sorted_rows(x).nan_to_num(7.0), x.sort(-1).values.nan_to_num(7.0))
+
+
+def test_a_penalty_passes_through_sorted_rows_twice():
+    generator = torch.Generator().manual_seed(0)
+    x, W = (torch.randn(shape, generator=generator) for shape in ((8, 20), (20, 20)))
+
+    def penalty(sort):
+        weight = W.clone().requires_grad_()
+        point = x.clone().requires_grad_()
+        (slope,) = torch.autograd.grad((sort(point @ weight) ** 3).sum(), point, create_graph=True)
+        return torch.autograd.grad(slope.square().sum(), weight)[0]
+
+    torch.testing.assert_close(penalty(sorted_rows), penalty(lambda x: x.sort(-1).values))
+
+
+def test_what_looks_on_sees_a_sort():
+    traced = torch.export.export(FullSort(), (torch.randn(2, 20),))
+    assert any("sort" in str(node.target) for node in traced.graph.nodes)
+    x = torch.randn(3, 5, 20, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(torch.vmap(sorted_rows)(x), x.sort(-1).values)

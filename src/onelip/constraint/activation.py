@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from onelip.constraint.sorting import sorted_rows
 from onelip.errors import ArgumentError
 
 
@@ -29,7 +30,7 @@ class GroupSort(nn.Module):
         self.size, self.axis = size, axis
 
     def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        return _grouped(x, self.axis, self.size).sort(self.axis % x.dim() + 1).values.reshape(x.shape)
+        return _sorted(_grouped(x, self.axis, self.size), self.axis % x.dim() + 1).reshape(x.shape)
 
     def extra_repr(self) -> str:
         return f"size={self.size}, axis={self.axis}"
@@ -47,7 +48,7 @@ class FullSort(nn.Module):
         self.axis = axis
 
     def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        return x.sort(self.axis).values
+        return _sorted(x, self.axis)
 
     def extra_repr(self) -> str:
         return f"axis={self.axis}"
@@ -73,6 +74,10 @@ class MaxMin(nn.Module):
 
     def extra_repr(self) -> str:
         return f"axis={self.axis}"
+
+
+def _sorted(x: Tensor, axis: int) -> Tensor:
+    return sorted_rows(x) if axis % x.dim() == x.dim() - 1 else x.sort(axis).values
 
 
 def _grouped(x: Tensor, axis: int, size: int) -> Tensor:

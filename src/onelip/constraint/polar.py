@@ -48,7 +48,10 @@ class _Polar(torch.autograd.Function):
         floor = torch.finfo(S.dtype).eps * S.amax(-1, keepdim=True).clamp_min(torch.finfo(S.dtype).tiny)
         S = S.maximum(floor)
         M = U.mT @ G @ V
-        inner = U @ ((M - M.mT) / (S[..., :, None] + S[..., None, :])) @ Vh
-        left = (G @ V - U @ M) / S[..., None, :] @ Vh
-        right = U / S[..., None, :] @ (U.mT @ G - M @ Vh)
-        return (inner + left + right).to(grad_outputs[0].dtype)
+        dW = U @ ((M - M.mT) / (S[..., :, None] + S[..., None, :])) @ Vh
+        # The other two terms are zero where U, or V, is square.
+        if U.shape[-2] > U.shape[-1]:
+            dW = dW + (G @ V - U @ M) / S[..., None, :] @ Vh
+        if V.shape[-2] > V.shape[-1]:
+            dW = dW + U / S[..., None, :] @ (U.mT @ G - M @ Vh)
+        return dW.to(grad_outputs[0].dtype)
