@@ -168,7 +168,7 @@ def test_the_best_critic_sorts_where_centres_abound_in_many_dimensions():
         for n in (4, 64, 256)
         if cell_of("best", dim, n, 0).activation == "fullsort"
     }
-    assert sorts == {(64, 64), (64, 256), (128, 256)}
+    assert sorts == {(64, 64), (64, 256)}
     assert cell_of("best", 64, 4, 0).activation == "maxmin"
     network, _, cell = trained("best", activation="fullsort", lr=1e-2)
     assert any(isinstance(layer, FullSort) for layer in network)

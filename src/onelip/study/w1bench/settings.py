@@ -136,16 +136,17 @@ def _best(dim: int, funnels: int) -> dict[str, Any]:
     """The one recipe of "best": all its settings, the activation too, are functions of D and N."""
     plane = dim < 8  # P crowds at the centres: a gradient is as right as its tips are sharp, at any scale
     few = dim >= 4 * funnels  # so few centres that the first layer can tell them apart
+    vast = dim * funnels > 2**14  # so many coordinates of centres that samples are short, not steps
     depth = 6 if plane else 2 if few or dim > 32 else 4
     width = max(2 * dim, 64 if few or funnels < 16 else 128)
     # Adam moves every entry by about lr, a matrix by up to √(rows · columns) times as much.
-    lr = 0.04 / width**0.5 * ((4 / funnels) ** 0.25 if plane else 1.0)
+    lr = 0.04 / width**0.5 * ((4 / funnels) ** 0.25 if plane else 0.5 if vast else 1.0)
     return {
         "steps": 2_000 if few else _BEST_STEPS if plane or funnels <= 64 else 20_000 if dim <= 64 else 12_000,
-        "batch": 512,
+        "batch": 1024 if vast else 512,
         "width": width,
         "depth": depth,
-        "activation": "maxmin" if few else "fullsort" if funnels >= dim > 32 else "fold",
+        "activation": "maxmin" if few else "fullsort" if funnels >= dim > 32 and not vast else "fold",
         "centred": depth > 2,
         "lr": lr,
         "bias_lr": lr * (dim * HALF_WIDTH**2 / 3) ** 0.5,  # as much of ‖x‖ as lr is of a unit row
