@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from onelip.study.w1bench.published import published
+from onelip.study.w1bench.records import by_pair, read_records
 from paper.text import number, percent, slug
 from paper.values import Table, Value
 
@@ -136,6 +137,13 @@ def of_w1(results: Path) -> Table:
             texts |= {f"{key}/best/cos": f"{best.cos:.3f}", f"{key}/best/l2": f"{best.l2:.3f}"}
             better["cos"] += means["cos"] > best.cos
             better["l2"] += means["l2"] < best.l2
+    both = [c for _, c in _w1_pairs(results) if {"best", "sorting-network"} <= c.keys()]
+    ahead = {
+        "cos": sum(c["best"]["cos"] > c["sorting-network"]["cos"] for c in both),
+        "l2": sum(c["best"]["l2"] < c["sorting-network"]["l2"] for c in both),
+    }
+    texts["sorting/pairs"] = str(len(both))
+    texts |= {f"sorting/{key}": str(count) for key, count in ahead.items()}
     texts["excess"] = number(max(r["certified"] for records in sizes.values() for r in records) - 1, 1)
     texts |= {"sizes": str(len(sizes)), "better/cos": str(better["cos"]), "better/l2": str(better["l2"])}
     return {f"w1/{key}": Value(text, "results/w1bench.json") for key, text in texts.items()}
@@ -143,9 +151,12 @@ def of_w1(results: Path) -> Table:
 
 def w1_sizes(results: Path) -> dict[tuple[int, int], list[dict[str, Any]]]:
     """Records of our best critic by (dimension, funnels), in order."""
-    records = json.loads((results / "w1bench.json").read_text())
     sizes: dict[tuple[int, int], list[dict[str, Any]]] = {}
-    for record in sorted(records, key=lambda r: (r["dim"], r["funnels"], r["config"]["seed"])):
-        if record["critic"] == "best":
-            sizes.setdefault((record["dim"], record["funnels"]), []).append(record)
+    for (dim, funnels, _), critics in _w1_pairs(results):
+        if "best" in critics:
+            sizes.setdefault((dim, funnels), []).append(critics["best"])
     return sizes
+
+
+def _w1_pairs(results: Path) -> list[tuple[tuple[int, int, int], dict[str, dict[str, Any]]]]:
+    return sorted(by_pair(read_records(results / "w1bench.json")).items())

@@ -17,6 +17,7 @@ from onelip.study.claims import table as claims
 from onelip.study.coverage import markdown
 from onelip.study.records import read_records
 from onelip.study.w1bench.published import published
+from onelip.study.w1bench.records import by_pair
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -90,23 +91,33 @@ def _measured(claim):
 
 
 def w1bench():
-    """Every run of the benchmark beside the best published value of its size."""
+    """Every run of the best critic, beside the published best of the size and the sorting network."""
     rows = [
-        "| D, N | best published cos / L² | critic | seed | cos | L² | Ŵ₁/W₁ − 1 | steps | s | better |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| D, N | seed | cos | L² | Ŵ₁/W₁ − 1 | steps | s | best published: cos / L² | better "
+        "| sorting network on the same pair: cos / L² / error / s | better |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    records = results("w1bench.json")
-    for r in sorted(records, key=lambda r: (r["dim"], r["funnels"], r["critic"], r["config"]["seed"])):
-        best = published(r["dim"], r["funnels"])
-        cos, l2 = (f"{r[name]:.3f} ± {r['standard_errors'][name]:.3f}" for name in ("cos", "l2"))
-        better = [name for name, wins in (("cos", r["cos"] > best.cos), ("L²", r["l2"] < best.l2)) if wins]
+    for (dim, funnels, seed), critics in sorted(by_pair(results("w1bench.json")).items()):
+        ours, best = critics["best"], published(dim, funnels)
+        cos, l2 = (f"{ours[name]:.3f} ± {ours['standard_errors'][name]:.3f}" for name in ("cos", "l2"))
         rows.append(
-            f"| {r['dim']}, {r['funnels']} | {best.cos:.3f} / {best.l2:.3f} "
-            f"| {r['critic']} | {r['config']['seed']} | {cos} | {l2} | {r['deviation']:.1%} "
-            f"| {r['steps']:,} | {r['seconds']:.0f} "
-            f"| {'both' if len(better) == 2 else ' '.join(better) or 'none'} |"
+            f"| {dim}, {funnels} | {seed} | {cos} | {l2} | {ours['deviation']:.1%} | {ours['steps']:,} "
+            f"| {ours['seconds']:.0f} | {best.cos:.3f} / {best.l2:.3f} | {_better(ours, best.cos, best.l2)} "
+            f"| {_rival(ours, critics.get('sorting-network'))} |"
         )
     return "\n".join(rows)
+
+
+def _rival(ours, theirs):
+    if theirs is None:
+        return "– | –"
+    found = f"{theirs['cos']:.3f} / {theirs['l2']:.3f} / {theirs['deviation']:.1%} / {theirs['seconds']:.0f}"
+    return f"{found} | {_better(ours, theirs['cos'], theirs['l2'])}"
+
+
+def _better(record, cos, l2):
+    wins = [name for name, won in (("cos", record["cos"] > cos), ("L²", record["l2"] < l2)) if won]
+    return "both" if len(wins) == 2 else "".join(wins) or "none"
 
 
 def coverage():

@@ -32,6 +32,16 @@ def find(records: list[dict[str, Any]], cell: Cell) -> dict[str, Any] | None:
     return next((record for record in records if record["config"] == as_config(cell)), None)
 
 
+def by_pair(records: list[dict[str, Any]]) -> dict[tuple[int, int, int], dict[str, dict[str, Any]]]:
+    """By (dim, funnels, seed) of a drawn pair, the records by critic: what can be compared on equal terms."""
+    pairs: dict[tuple[int, int, int], dict[str, dict[str, Any]]] = {}
+    for record in records:
+        if record["config"]["pair"] is None:
+            key = (record["dim"], record["funnels"], record["config"]["seed"])
+            pairs.setdefault(key, {})[record["critic"]] = record
+    return pairs
+
+
 def add_record(path: Path, record: dict[str, Any]) -> None:
     """Append to what is in `path` by now; another process may have added to it."""
     path.parent.mkdir(parents=True, exist_ok=True)

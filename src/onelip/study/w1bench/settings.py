@@ -142,7 +142,7 @@ def _best(dim: int, funnels: int) -> dict[str, Any]:
     # Adam moves every entry by about lr, a matrix by up to √(rows · columns) times as much.
     lr = 0.04 / width**0.5 * ((4 / funnels) ** 0.25 if plane else 0.5 if vast else 1.0)
     return {
-        "steps": 2_000 if few else _BEST_STEPS if plane or funnels <= 64 else 20_000 if dim <= 64 else 12_000,
+        "steps": 2_000 if few else _BEST_STEPS if plane or vast or funnels <= 64 else 20_000,
         "batch": 1024 if vast else 512,
         "width": width,
         "depth": depth,
