@@ -49,8 +49,9 @@ class _Sorted(torch.autograd.Function):
         packed = x.double(memory_format=torch.contiguous_format).view(torch.int64)
         packed |= torch.arange(x.shape[-1])
         packed.view(torch.float64).numpy().sort(-1)
-        ctx.save_for_backward(packed & _INDEX)
-        return packed.view(torch.float64).float()
+        values = packed.view(torch.float64).float()
+        ctx.save_for_backward(packed.bitwise_and_(_INDEX))
+        return values
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
