@@ -194,6 +194,7 @@ BAD = [
     (lambda: stored_pair(torch.zeros(3), torch.zeros(3)), r"centers must be .* numbers \[N, D\]"),
     (lambda: stored_pair(torch.zeros(3, 2), torch.zeros(4)), r"bias must be .* beside centers \[3, 2\]"),
     (lambda: stored_pair(torch.zeros(3, 2), torch.tensor([0, 0, torch.nan])), "bias must be finite"),
+    (lambda: stored_pair(torch.zeros(3, 2), torch.tensor([0.0, 1, 0])), "different, got 3, of which 2 are"),
     (lambda: monte_carlo_w1(absolute_value_pair(), rng(), size=1), "draws must be at least two"),
     (lambda: cone_pair(torch.tensor([[0.0], [1.0]]), 0.6), "radius must be .* between apexes, 0.5"),
     (lambda: squares_pair(8, 9), "side must be at most the size of the image, 8, got 9"),

@@ -46,7 +46,7 @@ def _packs(x: Tensor) -> bool:
 class _Sorted(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        packed = x.double(memory_format=torch.contiguous_format).view(torch.int64)
+        packed = x.contiguous().double().view(torch.int64)
         packed |= torch.arange(x.shape[-1])
         packed.view(torch.float64).numpy().sort(-1)
         values = packed.view(torch.float64).float()

@@ -25,7 +25,7 @@ def load_pair(file: Path | str) -> FunnelPair:
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = Path(folder, "pair.pt")
-    ...     torch.save({"net.centers": torch.zeros(4, 2), "net.bias": torch.zeros(4)}, file)
+    ...     torch.save({"net.centers": torch.arange(8.0).view(4, 2), "net.bias": torch.zeros(4)}, file)
     ...     load_pair(file).shape
     (2,)
     """

@@ -136,13 +136,14 @@ def _best(dim: int, funnels: int) -> dict[str, Any]:
     """The one recipe of "best": all its settings, the activation too, are functions of D and N."""
     plane = dim < 8  # P crowds at the centres: a gradient is as right as its tips are sharp, at any scale
     few = dim >= 4 * funnels  # so few centres that the first layer can tell them apart
-    vast = dim * funnels > 2**14  # so many coordinates of centres that samples are short, not steps
-    depth = 6 if plane else 2 if few or dim > 32 else 4
-    width = max(2 * dim, 64 if few or funnels < 16 else 128)
+    # So many coordinates of centres that one wide layer finds more of them than two narrow ones.
+    vast = dim * funnels > 2**14 and not few
+    depth = 6 if plane else 1 if vast else 2 if few or dim > 32 else 4
+    width = 4 * dim if vast else max(2 * dim, 64 if few or funnels < 16 else 128)
     # Adam moves every entry by about lr, a matrix by up to √(rows · columns) times as much.
-    lr = 0.04 / width**0.5 * ((4 / funnels) ** 0.25 if plane else 0.5 if vast else 1.0)
+    lr = 0.04 / width**0.5 * ((4 / funnels) ** 0.25 if plane else 0.7 if vast else 1.0)
     return {
-        "steps": 2_000 if few else _BEST_STEPS if plane or vast or funnels <= 64 else 20_000,
+        "steps": 2_000 if few else _BEST_STEPS if plane or funnels <= 64 else 12_000 if vast else 20_000,
         "batch": 1024 if vast else 512,
         "width": width,
         "depth": depth,

@@ -29,11 +29,12 @@ def train(critic: nn.Module, pair: FunnelPair, cell: Cell, generator: torch.Gene
     """`cell.steps` updates in place; `tick` hears how many are done. Raises NonFiniteError on divergence."""
     dtype = torch.float64 if cell.double else torch.float32
     critic.to(dtype).train()
+    pair = pair.to(dtype=dtype)
     optimizer = torch.optim.Adam(_groups(critic, cell), betas=cell.betas)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(cell, step))
     for step in range(1, cell.steps + 1):
         optimizer.zero_grad()
-        loss = objective(critic, *draw(pair, generator, cell.batch, dtype), cell, generator)
+        loss = objective(critic, *draw(pair, generator, cell.batch), cell, generator)
         loss.backward()
         _step(critic, optimizer, cell)
         schedule.step()
@@ -57,13 +58,11 @@ def rate(cell: Cell, step: int) -> float:
     return warm * 10 ** (-_DECADES * max(0.0, done - _HELD) / (1 - _HELD))
 
 
-def draw(
-    pair: FunnelPair, generator: torch.Generator, batch: int, dtype: torch.dtype = torch.float32
-) -> tuple[Tensor, Tensor]:
+def draw(pair: FunnelPair, generator: torch.Generator, batch: int) -> tuple[Tensor, Tensor]:
     """Independent batches of P and of Q. Two draws: rows of one are coupled by the plan that is sought."""
     x = pair.sample(generator, batch).x
-    y = (2 * torch.rand(x.shape, generator=generator, dtype=dtype) - 1) * HALF_WIDTH
-    return x.to(dtype), y
+    y = (2 * torch.rand(x.shape, generator=generator, dtype=x.dtype) - 1) * HALF_WIDTH
+    return x, y
 
 
 def objective(critic: nn.Module, x: Tensor, y: Tensor, cell: Cell, generator: torch.Generator) -> Tensor:
