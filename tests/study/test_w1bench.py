@@ -118,7 +118,7 @@ def test_the_best_critic_starts_as_the_distance_from_the_origin():
     torch.testing.assert_close(build(cell)(x), -x.norm(dim=1), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("dim", "funnels"), [(2, 4), (16, 64), (64, 64), (64, 4)])
+@pytest.mark.parametrize(("dim", "funnels"), [(2, 4), (16, 64), (64, 64), (64, 4), (128, 256)])
 def test_what_freezing_costs_the_best_critic_is_one_factor(dim, funnels):
     cell = cell_of("best", dim, funnels, 0)
     critic = build(cell).double()
@@ -170,6 +170,8 @@ def test_the_best_critic_sorts_where_centres_abound_in_many_dimensions():
     }
     assert sorts == {(64, 64), (64, 256)}
     assert cell_of("best", 64, 4, 0).activation == "maxmin"
+    vast = cell_of("best", 128, 256, 0)
+    assert (vast.activation, vast.depth, vast.width, vast.centred) == ("fold", 1, 512, False)
     network, _, cell = trained("best", activation="fullsort", lr=1e-2)
     assert any(isinstance(layer, FullSort) for layer in network)
     certificate = certify(frozen(network, cell), (3,), starts=1)
@@ -209,6 +211,7 @@ def test_stiefel_against_the_singular_value_decomposition(shape):
 def test_batches_of_the_two_laws_are_independent():
     pair = funnel_pair(2, 4, seed=0)
     x, y = draw(pair, torch.Generator().manual_seed(0), 4000)
+    assert x.dtype == y.dtype == pair.centers.dtype
     coupled = pair.sample(torch.Generator().manual_seed(0), 4000)
 
     def correlation(a, b):
