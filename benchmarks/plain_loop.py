@@ -23,9 +23,8 @@ def plain_networks(width: int, latent: int, shape: tuple[int, ...]) -> tuple[nn.
     *layers, last, tanh = ours.layers
     into, out = last.weight.shape[:2]
     plain = nn.ConvTranspose2d(into, out, 4, 2, 1)
-    return nn.Sequential(ours.project, nn.Unflatten(1, ours.coarse), *layers, plain, tanh), build_critic(
-        width, shape
-    )
+    generator = nn.Sequential(ours.project, nn.Unflatten(1, ours.coarse), *layers, plain, tanh)
+    return generator, build_critic(width, shape).to(memory_format=torch.contiguous_format)
 
 
 def plain_step(config: TrainConfig, images: Tensor) -> Callable[[], None]:

@@ -98,6 +98,8 @@ def w1bench():
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for (dim, funnels, seed), critics in sorted(by_pair(results("w1bench.json")).items()):
+        if "best" not in critics:
+            continue
         ours, best = critics["best"], published(dim, funnels)
         cos, l2 = (f"{ours[name]:.3f} ± {ours['standard_errors'][name]:.3f}" for name in ("cos", "l2"))
         rows.append(

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.autograd import forward_ad
 
 from onelip.constraint.activation import FullSort, GroupSort, MaxMin
 from onelip.constraint.sorting import sorted_rows
@@ -33,6 +34,10 @@ def test_channels_that_do_not_divide_are_refused():
         MaxMin()(torch.zeros(1, 5))
     with pytest.raises(ArgumentError, match="size must be a positive integer"):
         GroupSort(0)
+
+
+def plain_sort(x):
+    return x.sort(-1).values
 
 
 ROWS = {
@@ -74,3 +79,37 @@ def test_what_looks_on_sees_a_sort():
     assert any("sort" in str(node.target) for node in traced.graph.nodes)
     x = torch.randn(3, 5, 20, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(torch.vmap(sorted_rows)(x), x.sort(-1).values)
+
+
+def test_any_number_of_channels_is_exported():
+    channels = torch.export.Dim("channels", min=2)
+    traced = torch.export.export(FullSort(), (torch.randn(2, 20),), dynamic_shapes={"x": {1: channels}})
+    x = torch.randn(2, 5)
+    assert torch.equal(traced.module()(x), x.sort(1).values)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's own, when forward mode loads
+def test_tangents_are_sorted_along():
+    x, t = torch.randn(2, 4, 20, generator=torch.Generator().manual_seed(0))
+    with forward_ad.dual_level():
+        pairs = [
+            forward_ad.unpack_dual(sort(forward_ad.make_dual(x, t))) for sort in (FullSort(), plain_sort)
+        ]
+    assert torch.equal(pairs[0].tangent, pairs[1].tangent)
+
+
+def test_zeros_keep_their_gradients_where_small_numbers_are_flushed():
+    x = torch.zeros(1, 20, requires_grad=True)
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor flushes nothing")
+    try:
+        (slope,) = torch.autograd.grad((FullSort()(x) * torch.arange(20.0)).sum(), x)
+    finally:
+        torch.set_flush_denormal(False)
+    assert sorted(slope.flatten().tolist()) == list(range(20))
+
+
+@pytest.mark.parametrize(("axis", "shape"), [(1, (20,)), (3, (4, 20)), (-3, (4, 20))])
+def test_an_axis_that_is_not_there_is_refused(axis, shape):
+    with pytest.raises(IndexError):
+        FullSort(axis)(torch.randn(shape))

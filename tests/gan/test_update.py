@@ -3,9 +3,13 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils._pytree import tree_map_only
 
+from onelip.data import load
+from onelip.gan.config import TrainConfig
 from onelip.gan.networks import ImageGenerator, ToPixels
-from onelip.gan.step import update
+from onelip.gan.players import build_players
+from onelip.gan.step import train_step, update
 
 OPTIMIZERS = {
     "adam": torch.optim.Adam,
@@ -46,3 +50,18 @@ def test_pixels_are_those_of_the_transposed_convolution(into, out, side):
 def test_generator_makes_images_of_any_size():
     for shape in [(1, 28, 28), (3, 30, 18)]:
         assert ImageGenerator(4, 2, shape)(torch.randn(3, 4)).shape == (3, *shape)
+
+
+def test_a_state_of_another_layout_goes_on_as_it_was():
+    config = TrainConfig(method="none", width=8, latent=16, batch=16, device="cpu").resolved()
+    data = load("mnist")
+    players, others = (build_players(config, data.sample_shape) for _ in range(2))
+    train_step(players, data, config, 1)
+
+    def plain(tensor):
+        return tensor.detach().clone(memory_format=torch.contiguous_format)
+
+    others.load_state_dict(tree_map_only(torch.Tensor, plain, players.state_dict()))
+    for step in (2, 3):
+        there, here = (train_step(p, data, config, step) for p in (others, players))
+        torch.testing.assert_close(there, here, rtol=1e-6, atol=1e-8)

@@ -77,7 +77,8 @@ class MaxMin(nn.Module):
 
 
 def _sorted(x: Tensor, axis: int) -> Tensor:
-    return sorted_rows(x) if axis % x.dim() == x.dim() - 1 else x.sort(axis).values
+    last = isinstance(x, Tensor) and axis in (-1, x.dim() - 1)  # what fx traces with is none and sees a sort
+    return sorted_rows(x) if last else x.sort(axis).values
 
 
 def _grouped(x: Tensor, axis: int, size: int) -> Tensor:

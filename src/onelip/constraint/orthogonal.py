@@ -127,7 +127,8 @@ class OrthogonalKernel(nn.Module):
         return self.target * kernel.flatten(0, 1)
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        exact = weight.detach().to(torch.promote_types(weight.dtype, torch.float32))
+        # In float64, so that what rounding moves is lost in the weight's own: steps of Adam amplify it.
+        exact = weight.detach().double()
         H, R = start = self._centred(exact)
         if self.plan.shifts and exact.any():
             W = exact / torch.linalg.vector_norm(exact)

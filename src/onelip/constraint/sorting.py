@@ -15,6 +15,7 @@ from torch import Tensor
 
 SHORTEST = 16  # entries: a call a row has its price, and below it torch's sort is as fast
 _INDEX = (1 << 28) - 1
+_SMALLEST = 5e-324  # a zero with its index is a number as small, and zero itself where such are flushed
 
 
 def sorted_rows(x: Float[Tensor, "*rows n"]) -> Float[Tensor, "*rows n"]:
@@ -27,18 +28,21 @@ def sorted_rows(x: Float[Tensor, "*rows n"]) -> Float[Tensor, "*rows n"]:
 
 
 def _packs(x: Tensor) -> bool:
-    """Whether numbers of x can carry their index, and nobody looks on who has to see a sort.
+    """Whether nobody looks on who has to see a sort, and numbers of x can carry their index.
 
     An index makes infinity a NaN, so that numbers have to be finite; a sum beyond float32 counts as not.
     """
     return (
-        x.dtype == torch.float32
-        and x.device.type == "cpu"
-        and SHORTEST <= x.shape[-1] <= _INDEX
+        type(x) in (Tensor, torch.nn.Parameter)
         and not torch.compiler.is_compiling()
         and not torch._C._is_tracing()
         and not torch._C._are_functorch_transforms_active()
-        and type(x) in (Tensor, torch.nn.Parameter)
+        and torch._C._len_torch_dispatch_stack() == 0
+        and x.dtype == torch.float32
+        and x.device.type == "cpu"
+        and x.dim() > 0
+        and SHORTEST <= x.shape[-1] <= _INDEX
+        and _SMALLEST > 0
         and bool(x.detach().sum().isfinite())
     )
 
@@ -47,13 +51,20 @@ class _Sorted(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         packed = x.contiguous().double().view(torch.int64)
-        packed |= torch.arange(x.shape[-1])
+        packed |= torch.arange(x.shape[-1], device=x.device)
         packed.view(torch.float64).numpy().sort(-1)
         values = packed.view(torch.float64).float()
-        ctx.save_for_backward(packed.bitwise_and_(_INDEX))
+        order = packed.bitwise_and_(_INDEX)
+        ctx.save_for_backward(order)
+        ctx.save_for_forward(order)
         return values
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         (g,), (order,) = grad_outputs, ctx.saved_tensors
-        return g.new_empty(g.shape).scatter(-1, order, g)
+        return torch.zeros_like(g).scatter(-1, order, g)
+
+    @staticmethod
+    def jvp(ctx: Any, *grad_inputs: Any) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (tangent,), (order,) = grad_inputs, ctx.saved_tensors
+        return tangent.gather(-1, order)

@@ -32,6 +32,8 @@ class Players:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, part in vars(self).items():
             part.load_state_dict(state[name])
+        for optimizer in (self.generator_optimizer, self.critic_optimizer):
+            _lay_out(optimizer)
 
 
 def build_players(config: TrainConfig, sample_shape: tuple[int, ...]) -> Players:
@@ -47,6 +49,14 @@ def build_players(config: TrainConfig, sample_shape: tuple[int, ...]) -> Players
         _optimizer(config, generator, config.generator_lr),
         _optimizer(config, critic, config.critic_lr),
     )
+
+
+def _lay_out(optimizer: torch.optim.Optimizer) -> None:
+    """Averages of gradients in their parameters' layout: torch's fused Adam pairs numbers by their place."""
+    for parameter, averages in optimizer.state.items():
+        for name, value in averages.items():
+            if torch.is_tensor(value) and value.shape == parameter.shape:
+                averages[name] = torch.empty_like(parameter).copy_(value)
 
 
 def plain_critic(config: TrainConfig, shape: tuple[int, ...], critic: nn.Module) -> nn.Module:

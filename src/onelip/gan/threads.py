@@ -43,13 +43,15 @@ def choose(seconds: dict[int, float]) -> int:
 
 
 def hopeless(count: int, seconds: dict[int, list[float]]) -> bool:
-    """Whether every step with `count` threads took over twice as long as some other: not worth another.
+    """Whether two steps with `count` threads, or more, all took over twice as long as some other.
 
-    >>> hopeless(2, {1: [0.2], 2: [0.5]}), hopeless(2, {1: [0.2], 2: [0.5, 0.3]})
-    (True, False)
+    Not one: the first step of all pays for what is set up once.
+
+    >>> hopeless(1, {1: [0.5], 2: [0.2]}), hopeless(1, {1: [0.5, 0.6], 2: [0.2]})
+    (False, True)
     """
     fastest = min((time for times in seconds.values() for time in times), default=0.0)
-    return bool(seconds[count]) and min(seconds[count]) > 2 * fastest
+    return len(seconds[count]) > 1 and min(seconds[count]) > 2 * fastest
 
 
 def calibrate(config: TrainConfig, say: Callable[[str], None] = lambda message: None) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from onelip.errors import DataError
 from onelip.files import write_json
 from onelip.study.w1bench.scoring import METRICS, as_config
-from onelip.study.w1bench.settings import Cell
+from onelip.study.w1bench.settings import Cell, cell_of
 
 _NEEDED = {"dim", "funnels", "critic", "certified", "seconds", "steps", "standard_errors", "config", *METRICS}
 
@@ -33,11 +33,14 @@ def find(records: list[dict[str, Any]], cell: Cell) -> dict[str, Any] | None:
 
 
 def by_pair(records: list[dict[str, Any]]) -> dict[tuple[int, int, int], dict[str, dict[str, Any]]]:
-    """By (dim, funnels, seed) of a drawn pair, the records by critic: what can be compared on equal terms."""
+    """By (dim, funnels, seed) of a drawn pair, the records by critic: what can be compared on equal terms.
+
+    Only of critics with the settings that the table gives them: a shorter run of one is not that critic.
+    """
     pairs: dict[tuple[int, int, int], dict[str, dict[str, Any]]] = {}
     for record in records:
-        if record["config"]["pair"] is None:
-            key = (record["dim"], record["funnels"], record["config"]["seed"])
+        key = (record["dim"], record["funnels"], record["config"]["seed"])
+        if record["config"] == as_config(cell_of(record["critic"], *key)):
             pairs.setdefault(key, {})[record["critic"]] = record
     return pairs
 

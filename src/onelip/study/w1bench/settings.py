@@ -137,9 +137,9 @@ def _best(dim: int, funnels: int) -> dict[str, Any]:
     plane = dim < 8  # P crowds at the centres: a gradient is as right as its tips are sharp, at any scale
     few = dim >= 4 * funnels  # so few centres that the first layer can tell them apart
     # So many coordinates of centres that one wide layer finds more of them than two narrow ones.
-    vast = dim * funnels > 2**14 and not few
+    vast = dim * funnels > 2**14 and not few and not plane
     depth = 6 if plane else 1 if vast else 2 if few or dim > 32 else 4
-    width = 4 * dim if vast else max(2 * dim, 64 if few or funnels < 16 else 128)
+    width = max(4 * dim, 128) if vast else max(2 * dim, 64 if few or funnels < 16 else 128)
     # Adam moves every entry by about lr, a matrix by up to √(rows · columns) times as much.
     lr = 0.04 / width**0.5 * ((4 / funnels) ** 0.25 if plane else 0.7 if vast else 1.0)
     return {
