@@ -102,7 +102,7 @@ def image_critic(width: int, shape: tuple[int, ...], activation: Activation = le
     layers += [nn.Conv2d(into, 2 * into, 3, 1, 1), activation(), nn.Flatten()]
     layers += [nn.Linear(2 * into * math.prod(sides), 1), nn.Flatten(0)]
     # All that passes follows the kernels' layout, and with few channels oneDNN is faster where they are last.
-    return nn.Sequential(*layers).to(memory_format=torch.channels_last)
+    return nn.Sequential(*layers).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 def mlp(sizes: list[int], activation: Activation) -> nn.Sequential:
