@@ -13,8 +13,9 @@ from onelip.constraint.activation import FullSort
 from onelip.errors import ArgumentError, DataError, NonFiniteError
 from onelip.study.w1bench.critics import Distance, Fold, build, frozen, matrices
 from onelip.study.w1bench.published import _table, published
-from onelip.study.w1bench.records import add_record, find, read_records
+from onelip.study.w1bench.records import add_record, by_pair, find, read_records
 from onelip.study.w1bench.run import W1Bench, measure, plan, run
+from onelip.study.w1bench.scoring import as_config
 from onelip.study.w1bench.settings import PRESETS, RECIPES, cell_of
 from onelip.study.w1bench.stiefel import CONVERGED, newton_schulz, tangential
 from onelip.study.w1bench.table import row
@@ -402,3 +403,13 @@ def test_weights_of_a_frozen_critic_are_its_own():
         matrices(plain)[0].zero_()
     assert isinstance(network[0], nn.Linear)
     assert network[0].weight.abs().max() > 0
+
+
+def test_only_runs_with_the_settings_of_the_table_are_compared():
+    def record(critic, **changes):
+        config = as_config(cell_of(critic, 2, 4, 0, **changes))
+        return {"dim": 2, "funnels": 4, "critic": critic, "config": config}
+
+    best, rival = record("best"), record("sorting-network")
+    others = [record("best", steps=1), record("sorting-network", pair="digest")]
+    assert by_pair([best, rival, *others]) == {(2, 4, 0): {"best": best, "sorting-network": rival}}
