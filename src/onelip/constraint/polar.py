@@ -7,6 +7,7 @@ The SVD finds it for a singular W, too, on which Newton–Schulz and Björck do 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -18,7 +19,8 @@ from torch.autograd.function import once_differentiable
 def polar_factor(W: Float[Tensor, "*batch m n"]) -> Float[Tensor, "*batch m n"]:
     """Q of the polar decomposition: all its singular values are 1. NaN or infinity in W give NaN.
 
-    Where W is singular, Q is one of several nearest matrices. The derivative is bounded by 1/(eps·‖W‖) there.
+    Where W is singular, Q is one of several nearest matrices. The derivative is bounded by 1/(eps·‖W‖) there,
+    and everywhere by 10¹⁹ in single precision: at zero it has no bound of its own.
 
     >>> polar_factor(torch.tensor([[3.0, 0.0], [0.0, -2.0]]))
     tensor([[ 1.,  0.],
@@ -45,7 +47,8 @@ class _Polar(torch.autograd.Function):
         """
         U, S, Vh = ctx.saved_tensors
         V, G = Vh.mT, grad_outputs[0].to(U.dtype)
-        floor = torch.finfo(S.dtype).eps * S.amax(-1, keepdim=True).clamp_min(torch.finfo(S.dtype).tiny)
+        kind = torch.finfo(S.dtype)
+        floor = (kind.eps * S.amax(-1, keepdim=True)).clamp_min(math.sqrt(kind.tiny))
         S = S.maximum(floor)
         M = U.mT @ G @ V
         dW = U @ ((M - M.mT) / (S[..., :, None] + S[..., None, :])) @ Vh
