@@ -18,9 +18,11 @@ from onelip.study.coverage import markdown
 from onelip.study.records import read_records
 from onelip.study.w1bench.published import published
 from onelip.study.w1bench.records import by_pair
+from paper.sentences import trimmed
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+REASON = 420  # letters of a verdict's condition in the table: `onelip study claims` prints all of them
 BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -83,7 +85,7 @@ def _measured(claim):
     if claim["missing"]:
         return f"{len(claim['missing'])} are missing of {claim['sources']}"
     effect = claim["effect"]
-    said = [claim["reason"]] if claim["reason"] else []
+    said = [trimmed(claim["reason"], REASON)] if claim["reason"] else []
     if effect is not None:
         interval = f"{effect['low']:.3g} to {effect['high']:.3g}"
         said.insert(0, f"{claim['effect_name']}: {effect['value']:.3g} ({interval}, {effect['seeds']} seeds)")
