@@ -12,9 +12,10 @@ from onelip.certificate.certify import certify
 from onelip.constraint.activation import FullSort
 from onelip.errors import ArgumentError, DataError, NonFiniteError
 from onelip.study.w1bench.critics import Distance, Fold, build, frozen, matrices
+from onelip.study.w1bench.measuring import _message, _start, measure, measured
 from onelip.study.w1bench.published import _table, published
 from onelip.study.w1bench.records import add_record, by_pair, find, read_records
-from onelip.study.w1bench.run import W1Bench, measure, plan, run
+from onelip.study.w1bench.run import W1Bench, plan, run
 from onelip.study.w1bench.scoring import as_config
 from onelip.study.w1bench.settings import PRESETS, RECIPES, cell_of
 from onelip.study.w1bench.stiefel import CONVERGED, newton_schulz, tangential
@@ -282,6 +283,7 @@ def test_published_values_of_every_size():
         ),
         ({"seeds": "x"}, "seeds must be numbers and ranges"),
         ({"w1_samples": 1}, "w1_samples must be at least 2"),
+        ({"workers": 0}, "workers must be positive, got 0"),
     ],
 )
 def test_bad_options_are_one_line(options, change, message):
@@ -319,7 +321,7 @@ def test_an_interrupt_keeps_what_is_finished(options, monkeypatch, capsys):
             raise KeyboardInterrupt
         return measure(cell, *rest)
 
-    monkeypatch.setattr("onelip.study.w1bench.run.measure", interrupted)
+    monkeypatch.setattr("onelip.study.w1bench.measuring.measure", interrupted)
     assert run(dataclasses.replace(options, seeds="0-2")) == 130
     assert "the same command trains what is missing" in capsys.readouterr().out
     assert [record["config"]["seed"] for record in read_records(options.json)] == [0]
@@ -375,15 +377,39 @@ def test_the_table_shows_errors_and_published_values(options):
 
 
 def test_measure_reports_its_steps(options):
-    class Recorder:
-        steps: list[int] = []  # noqa: RUF012
-
-        def update(self, name, step):
-            self.steps.append(step)
-
+    steps = []
     cell = cell_of("best", 2, 4, 0, steps=45, batch=16, width=8)
-    measure(cell, funnel_pair(2, 4, 0), 100, Recorder())
-    assert Recorder.steps == [20, 40, 45]
+    measure(cell, funnel_pair(2, 4, 0), 100, steps.append)
+    assert steps == [20, 40, 45]
+
+
+def test_workers_give_the_same_numbers(options, capsys):
+    in_processes = dataclasses.replace(options, json=options.json.with_name("2.json"), workers=2)
+    assert run(dataclasses.replace(options, seeds="0-2")) == 0
+    assert run(dataclasses.replace(in_processes, seeds="0-2")) == 0
+    assert "3 runs, 3 of them new" in capsys.readouterr().out
+    one, two = read_records(options.json), read_records(in_processes.json)
+    assert [r["config"] for r in one] == [r["config"] for r in two]
+    for name in ("cos", "l2", "w1", "deviation", "certified"):
+        assert [r[name] for r in two] == pytest.approx([r[name] for r in one], rel=1e-4)
+
+
+def test_what_has_begun_ends_before_the_error_of_a_worker_is_raised(options):
+    diverging = cell_of("gp-relu", 3, 2, 0, lr=1e30, steps=40, batch=16, width=8)
+    good = cell_of("best", 3, 2, 1, steps=3, batch=16, width=8)
+    never = dataclasses.replace(good, seed=2)
+    results = measured([diverging, good, never], None, 2000, 2, lambda name, step: None)
+    assert next(results)[0] == good
+    with pytest.raises(NonFiniteError, match="lower --lr"):
+        next(results)
+
+
+def test_a_worker_that_is_killed_is_an_error_that_names_its_run():
+    cell = cell_of("best", 3, 2, 0)
+    connection, process = _start(cell, None, 2000)
+    process.kill()
+    error = _message(connection, cell, process)
+    assert str(error) == "D=3 N=2 best seed 0: its process ended with code -9"
 
 
 def test_add_record_replaces_the_same_run_and_keeps_order(options):

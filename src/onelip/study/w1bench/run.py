@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from onelip.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from onelip.study.progress import Progress
     from onelip.study.w1bench.settings import Cell
     from onelip.transport import FunnelPair
 
@@ -45,6 +44,8 @@ class W1Bench:
     """Learning rate in place of the critic's setting."""
     w1_samples: int = 10**6
     """Samples behind Ŵ₁, W₁ and their difference."""
+    workers: int = 1
+    """Runs at a time; several are processes of one thread each."""
     json: Path = Path("runs/w1bench.json")
     """File of the finished runs, read first; what it lacks is trained and added."""
 
@@ -54,6 +55,7 @@ def run(options: W1Bench) -> int:
     from rich.console import Console
 
     from onelip.study.progress import progress_for
+    from onelip.study.w1bench.measuring import measured
     from onelip.study.w1bench.records import add_record, find, read_records
     from onelip.study.w1bench.table import WIDTH, table
 
@@ -63,9 +65,13 @@ def run(options: W1Bench) -> int:
     if not console.is_terminal:
         console.width = WIDTH  # a pipe has none of its own, and 80 would break every row
     try:
-        with progress_for({cell.name: cell.steps for cell in missing}, console) as progress:
-            for cell in missing:
-                record = measure(cell, _pair(cell, options.pair), options.w1_samples, progress)
+        with (
+            progress_for({cell.name: cell.steps for cell in missing}, console) as progress,
+            closing(
+                measured(missing, options.pair, options.w1_samples, options.workers, progress.update)
+            ) as results,
+        ):
+            for cell, record in results:
                 add_record(options.json, record)
                 progress.finish(cell.name, f"cos {record['cos']:.3f}, L² {record['l2']:.3f}")
     except KeyboardInterrupt:
@@ -85,6 +91,8 @@ def plan(options: W1Bench) -> list[Cell]:
 
     if options.w1_samples < 2:
         raise ArgumentError("w1_samples", "at least 2", options.w1_samples, "pass --w1-samples 1000000")
+    if options.workers < 1:
+        raise ArgumentError("workers", "positive", options.workers, "pass --workers 1")
     changes = {name: getattr(options, name) for name in ("steps", "batch", "width", "lr")}
     return [
         cell_of(critic, dim, funnels, seed, digest, **changes)
@@ -92,25 +100,6 @@ def plan(options: W1Bench) -> list[Cell]:
         for critic in options.critic or PRESETS[options.preset]
         for seed in parse_seeds(options.seeds)
     ]
-
-
-def measure(cell: Cell, pair: FunnelPair, w1_samples: int, progress: Progress) -> dict[str, Any]:
-    """Train and score one critic; its record."""
-    import torch
-
-    from onelip.gan.random import Stream, derived_seed, generator_for
-    from onelip.study.w1bench.critics import build, frozen
-    from onelip.study.w1bench.scoring import record
-    from onelip.study.w1bench.training import train
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed(cell.seed, 0, Stream.INITIALIZATION))
-        critic = build(cell)
-    generator = generator_for(cell.seed, 0, Stream.TRAINING)
-    began = time.process_time()
-    train(critic, pair, cell, generator, tick=lambda step: progress.update(cell.name, step))
-    seconds = time.process_time() - began
-    return record(frozen(critic, cell), pair, cell, seconds, w1_samples)
 
 
 def _sizes(options: W1Bench) -> list[tuple[int, int, str | None]]:
@@ -130,9 +119,3 @@ def _sizes(options: W1Bench) -> list[tuple[int, int, str | None]]:
 def _digest(pair: FunnelPair) -> str:
     numbers = pair.centers.numpy().tobytes() + pair.bias.numpy().tobytes()
     return hashlib.sha256(numbers).hexdigest()[:16]
-
-
-def _pair(cell: Cell, stored: Path | None) -> FunnelPair:
-    from onelip.transport import funnel_pair, load_pair
-
-    return load_pair(stored) if stored is not None else funnel_pair(cell.dim, cell.funnels, cell.seed)

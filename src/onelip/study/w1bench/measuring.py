@@ -1,0 +1,125 @@
+"""Train and score cells: in this process, or several at a time in processes of their own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import time
+from collections.abc import Callable, Generator, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from onelip.errors import OnelipError
+from onelip.gan.random import Stream, derived_seed, generator_for
+from onelip.study.w1bench.critics import build, frozen
+from onelip.study.w1bench.scoring import record
+from onelip.study.w1bench.settings import Cell
+from onelip.study.w1bench.training import Tick, train
+from onelip.transport import FunnelPair, funnel_pair, load_pair
+
+Record = dict[str, Any]
+
+
+def measure(cell: Cell, pair: FunnelPair, w1_samples: int, tick: Tick) -> Record:
+    """Train and score one critic; its record."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(cell.seed, 0, Stream.INITIALIZATION))
+        critic = build(cell)
+    generator = generator_for(cell.seed, 0, Stream.TRAINING)
+    began = time.process_time()
+    train(critic, pair, cell, generator, tick)
+    seconds = time.process_time() - began
+    return record(frozen(critic, cell), pair, cell, seconds, w1_samples)
+
+
+def measured(
+    cells: Sequence[Cell],
+    stored: Path | None,
+    w1_samples: int,
+    workers: int,
+    update: Callable[[str, int], None],
+) -> Generator[tuple[Cell, Record]]:
+    """Each cell with its record, as it ends. `update` hears its name and how many steps are done.
+
+    stored: the file of the pair where none is drawn. workers: at a time; one is this process, with torch's
+    threads as they are, several are processes of one thread each. After an error no further cell begins, and
+    it is raised when those that have begun are done.
+    """
+    if workers > 1:
+        yield from _in_processes(list(cells), stored, w1_samples, workers, update)
+        return
+    for cell in cells:
+        yield cell, measure(cell, _pair(cell, stored), w1_samples, lambda step, c=cell: update(c.name, step))
+
+
+def _in_processes(
+    waiting: list[Cell],
+    stored: Path | None,
+    w1_samples: int,
+    workers: int,
+    update: Callable[[str, int], None],
+) -> Generator[tuple[Cell, Record]]:
+    active: dict[Connection, tuple[Cell, BaseProcess]] = {}
+    failure: Exception | None = None
+    try:
+        while waiting or active:
+            while waiting and len(active) < workers:
+                cell = waiting.pop(0)
+                connection, process = _start(cell, stored, w1_samples)
+                active[connection] = cell, process
+            for connection in wait(list(active)):
+                assert isinstance(connection, Connection)
+                cell, process = active[connection]
+                message = _message(connection, cell, process)
+                if isinstance(message, int):
+                    update(cell.name, message)
+                    continue
+                del active[connection]
+                if isinstance(message, Exception):
+                    failure = failure or message
+                    waiting.clear()
+                else:
+                    yield cell, message
+    finally:
+        for _, process in active.values():
+            process.terminate()  # there is nothing to save: a cell is finished or it is missing
+    if failure is not None:
+        raise failure
+
+
+def _start(cell: Cell, stored: Path | None, w1_samples: int) -> tuple[Connection, BaseProcess]:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(cell, stored, w1_samples, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    return ours, process
+
+
+def _message(connection: Connection, cell: Cell, process: BaseProcess) -> int | Record | Exception:
+    try:
+        return connection.recv()
+    except EOFError:
+        process.join()
+        return OnelipError(f"{cell.name}: its process ended with code {process.exitcode}")
+
+
+def _work(cell: Cell, stored: Path | None, w1_samples: int, messages: Connection) -> None:
+    """Body of a process: the steps done, and in the end the record, or what went wrong."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the first process decides
+    torch.set_num_threads(1)
+    try:
+        try:
+            messages.send(measure(cell, _pair(cell, stored), w1_samples, messages.send))
+        except OnelipError as error:
+            messages.send(error)
+    except BrokenPipeError:
+        pass  # nobody is there to hear it
+
+
+def _pair(cell: Cell, stored: Path | None) -> FunnelPair:
+    return load_pair(stored) if stored is not None else funnel_pair(cell.dim, cell.funnels, cell.seed)
