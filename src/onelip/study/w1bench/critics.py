@@ -26,6 +26,7 @@ from onelip.transport.funnel import HALF_WIDTH
 
 POWER_ITERATIONS = 5  # a step, as published for spectral normalisation
 _CENTRING_POINTS = 2048
+_MARGIN = 1e-9  # for the rounding of the certificate's own proof of what was divided
 _PROOF = 1e-5  # relative width of the interval: how much of the budget a proof may cost a layer
 
 
@@ -106,7 +107,7 @@ def frozen(critic: nn.Sequential, cell: Cell) -> nn.Sequential:
 
 
 def _shrunk(critic: nn.Sequential) -> nn.Sequential:
-    """The critic times 1/Π‖W‖, each ‖W‖ by its proved bound, so that the certificate is 1.
+    """The critic times 1/Π‖W‖, each ‖W‖ by its proved bound: the certificate is at most 1, and almost 1.
 
     The layers are positively homogeneous, so the offsets shrink with what reaches them: dividing the weights
     alone would move every fold by a hundred thousandth, and tips are located far more finely.
@@ -115,7 +116,7 @@ def _shrunk(critic: nn.Sequential) -> nn.Sequential:
     for layer in critic:
         if isinstance(layer, nn.Linear):
             layer.weight.copy_(newton_schulz(layer.weight, CONVERGED))
-            norm = operator_norm(Dense(layer.weight), rtol=_PROOF).upper
+            norm = (1 + _MARGIN) * operator_norm(Dense(layer.weight), rtol=_PROOF).upper
             scale /= norm
             layer.weight.div_(norm)
             layer.bias.mul_(scale)
