@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -92,19 +93,25 @@ def of_theory(theory: dict[str, Any]) -> Table:
         for key, text in read(theory[name]).items()
     }
     hours = sum(entry["cpu_seconds"] for entry in theory.values()) / 60
-    commits = ", ".join(sorted({entry["provenance"]["commit"][:7] for entry in theory.values()}))
     table["theory/minutes"] = Value(number(hours), "results/theory.json")
-    table["theory/commits"] = Value(rf"\texttt{{{commits}}}", "results/theory.json")
+    table["theory/commits"] = Value(_commits(theory.values()), "results/theory.json")
     return table
+
+
+def _commits(records: Iterable[dict[str, Any]]) -> str:
+    found = sorted({record["provenance"]["commit"][:7] for record in records})
+    return ", ".join(rf"\texttt{{{commit}}}" for commit in found)
 
 
 def of_norms(results: Path) -> Table:
     """Time and width of our interval beside FFT+SVD."""
-    cases = json.loads((results / "norms.json").read_text())["cases"].values()
+    file = json.loads((results / "norms.json").read_text())
+    cases = file["cases"].values()
     ours = [next(m for m in case["methods"] if m["method"] == "onelip") for case in cases]
     ratios = sorted(m["ratios"]["FFT+SVD float64"][1] for m in ours)
     texts = {
         "cases": str(len(ours)),
+        "commit": _commits([{"provenance": file}]),
         "time/least": percent(ratios[0], 2),
         "time/most": percent(ratios[-1], 2),
         "width": percent(max(m["upper"] / m["lower"] - 1 for m in ours), 2),
@@ -114,17 +121,19 @@ def of_norms(results: Path) -> Table:
 
 def of_soundness(results: Path) -> Table:
     parts = json.loads((results / "soundness.json").read_text())
-    return {
+    table = {
         f"soundness/{part}/{key}": Value(number(parts[part][key]), f"results/soundness.json: {part}")
         for part in ("layers", "networks")
         for key in ("count", "violations")
     }
+    commits = _commits({"provenance": part} for part in parts.values())
+    return table | {"soundness/commits": Value(commits, "results/soundness.json")}
 
 
 def of_w1(results: Path) -> Table:
     """The benchmark, a size a row: means over seeds, beside the best published of that size."""
     texts: dict[str, str] = {}
-    better = dict.fromkeys(("cos", "l2"), 0)
+    better, single = (dict.fromkeys(("cos", "l2"), 0) for _ in range(2))
     sizes = w1_sizes(results)
     for (dim, funnels), records in sizes.items():
         best = published(dim, funnels)
@@ -137,6 +146,8 @@ def of_w1(results: Path) -> Table:
             texts |= {f"{key}/best/cos": f"{best.cos:.3f}", f"{key}/best/l2": f"{best.l2:.3f}"}
             better["cos"] += means["cos"] > best.cos
             better["l2"] += means["l2"] < best.l2
+            single["cos"] += sum(r["cos"] > best.cos for r in records)
+            single["l2"] += sum(r["l2"] < best.l2 for r in records)
     both = [c for _, c in _w1_pairs(results) if {"best", "sorting-network"} <= c.keys()]
     ahead = {
         "cos": sum(c["best"]["cos"] > c["sorting-network"]["cos"] for c in both),
@@ -145,7 +156,12 @@ def of_w1(results: Path) -> Table:
     texts["sorting/pairs"] = str(len(both))
     texts |= {f"sorting/{key}": str(count) for key, count in ahead.items()}
     texts["excess"] = number(max(r["certified"] for records in sizes.values() for r in records) - 1, 1)
-    texts |= {"sizes": str(len(sizes)), "better/cos": str(better["cos"]), "better/l2": str(better["l2"])}
+    texts |= {"sizes": str(len(sizes)), "runs": str(sum(map(len, sizes.values())))}
+    texts |= {f"better/{key}": str(count) for key, count in better.items()}
+    texts |= {f"runs/{key}": str(count) for key, count in single.items()}
+    shown = [r for critics in (c for _, c in _w1_pairs(results)) for r in critics.values()]
+    texts["commits"] = _commits(shown)
+    texts["hours"] = number(sum(r["seconds"] for r in shown) / 3600)
     return {f"w1/{key}": Value(text, "results/w1bench.json") for key, text in texts.items()}
 
 

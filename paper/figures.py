@@ -51,6 +51,7 @@ STUDY_FIGURES: dict[str, tuple[Callable[[study.Grouped], Figure], bool, tuple[fl
 }
 
 COMPARISONS: dict[str, tuple[Callable[[list[StoredRun]], Figure | None], tuple[float, float]]] = {
+    "losses": (comparisons.losses, (7.4, 2.2)),
     "sensitivity": (comparisons.sensitivity, (7.4, 2.1)),
     "knobs": (comparisons.knobs, (8.4, 1.9)),
     "cost": (comparisons.cost, (7.6, 1.9)),

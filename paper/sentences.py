@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from typing import Any
 
 import numpy as np
@@ -144,16 +143,24 @@ def interval(found: Estimate) -> str:
 
 
 def trimmed(reason: str, width: int) -> str:
-    """A reason in about `width` letters, an equal share for what holds and what does not.
+    """A reason in about `width` letters, an equal share for what holds and what does not, cut between items.
 
     >>> trimmed("holds: in the plane, on digits; does not: on rings, on grids", 44)
     'holds: in the plane, …; does not: on rings, …'
     """
     parts = reason.split("; ")
     share = width // len(parts)
-    return "; ".join(
-        textwrap.shorten(part, share, placeholder=" …", break_on_hyphens=False) for part in parts
-    )
+    return "; ".join(_cut(part, share) for part in parts)
+
+
+def _cut(part: str, width: int) -> str:
+    first, *others = part.split(", ")
+    kept = first
+    for item in others:
+        if len(kept) + len(item) + 5 > width and len(part) > width:
+            return f"{kept}, …"
+        kept += f", {item}"
+    return kept
 
 
 def shortened(reason: str) -> str:

@@ -45,6 +45,11 @@ def metric(name: str) -> Cell:
     return cell
 
 
+def configured(name: str) -> Cell:
+    """What a setting's runs were told."""
+    return lambda evidence, setting: str(getattr(evidence.all_of(setting)[0].config, name))
+
+
 def seeds(evidence: Evidence, setting: str) -> str:
     """Finished seeds, and the diverged ones where there are any."""
     runs = evidence.all_of(setting)
@@ -137,7 +142,7 @@ def estimated(config: TrainConfig) -> str:
 
 
 def common() -> str:
-    """What all runs of the digits share."""
+    """What the runs of the main group share."""
     c = expand("paper", groups="main", seeds="0")["sn-0"]
     rows = [
         ("generator steps", str(c.steps)),
@@ -147,7 +152,7 @@ def common() -> str:
         ("dimensions of the Gaussian input", str(c.latent)),
         ("steps between evaluations, certificates", f"{c.evaluate_every}, {c.certify_every}"),
     ]
-    return tabular("lr", ["common to all", ""], rows)
+    return tabular("lr", [f"group {code('main')}", ""], rows)
 
 
 def groups() -> str:
@@ -190,7 +195,8 @@ def claims(table: Table) -> str:
 def losses(evidence: Evidence) -> str:
     """Quality under other losses and schedules."""
     groups = (PRESETS["paper"].groups[group].settings for group in ("losses", "baseline"))
-    return by_setting(evidence, [setting for group in groups for setting in group], QUALITY)
+    schedule: dict[str, Cell] = {"steps": configured("steps"), "critic": configured("critic_steps")}
+    return by_setting(evidence, [setting for group in groups for setting in group], schedule | QUALITY)
 
 
 def modes(evidence: Evidence) -> str:
@@ -240,8 +246,12 @@ PARTS = {
     ),
     "losses": Part(
         ("losses", "baseline"),
-        table=losses,
-        title="Other losses, and the relativistic baseline: means over seeds, ranges in parentheses.",
+        "losses",
+        "Fréchet distance of two thousand samples over the training, of other losses and of the relativistic "
+        "baseline. A curve a run; load on the machine stretches the seconds of single ones.",
+        losses,
+        "Other losses, and the relativistic baseline: generator steps, critic steps before each; means over "
+        "seeds, ranges in parentheses.",
     ),
     "modes": Part(
         ("ring", "grid", "stacked"),
@@ -249,7 +259,8 @@ PARTS = {
         "Generated points of seed zero over level lines of the critic; crosses are the modes.",
         modes,
         r"Modes captured, share of the samples within $3\sigma$ of one, and divergence of the captured modes "
-        "from the uniform law in nats: means over seeds, ranges in parentheses.",
+        "from the uniform law in nats: means over the seeds that there are, ranges in parentheses where they "
+        "are more than one.",
     ),
 }
 

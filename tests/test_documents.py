@@ -7,14 +7,19 @@ import json
 import re
 from pathlib import Path
 
+import matplotlib as mpl
 import pytest
 
 from benchmarks.performance_page import BLOCKS as PERFORMANCE
 from benchmarks.scaling_page import BLOCKS as SCALING
+from onelip.files import write_json
 from onelip.gan.config import METHODS
 from onelip.study import table
 from onelip.study.claims import table as claims
+from onelip.study.claims.evidence import digest
 from onelip.study.coverage import markdown
+from onelip.study.figures import STYLE, save_figure
+from onelip.study.gallery import draw_all
 from onelip.study.records import read_records
 from onelip.study.w1bench.published import published
 from onelip.study.w1bench.records import by_pair
@@ -22,6 +27,8 @@ from paper.sentences import trimmed
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PICTURES = ROOT / "results" / "study" / "figures"
+SHOWN = ("frechet_distance", "losses", "certified_interval")
 REASON = 420  # letters of a verdict's condition in the table: `onelip study claims` prints all of them
 BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -161,6 +168,21 @@ def test_every_picture_and_link_exists(path):
     assert [link for link in links if not (path.parent / link).exists()] == []
 
 
+def draw():
+    """The README's pictures of the whole study, and what they were drawn from."""
+    store = ROOT / "results" / "study"
+    with mpl.rc_context(STYLE):
+        drawn = draw_all(list(read_records(store).values()), store)
+        for name in SHOWN:
+            save_figure(drawn[name], PICTURES, name, ("png",))
+    write_json(PICTURES / "source.json", digest(ROOT / "results"))
+
+
+def test_the_pictures_are_of_the_committed_results():
+    assert json.loads((PICTURES / "source.json").read_text()) == digest(ROOT / "results")
+
+
 if __name__ == "__main__":
+    draw()
     for document in DOCUMENTS:
         document.write_text(with_current_numbers(document.read_text()))

@@ -15,7 +15,16 @@ from onelip.gan.run import RunResult
 from onelip.study.claims import statistics
 from onelip.study.claims.cost import SIZES
 from onelip.study.claims.evidence import Evidence, digest, read_evidence, required_runs
-from onelip.study.claims.measures import at_seconds, deviation, failures, growth, late_rise, setbacks, trend
+from onelip.study.claims.measures import (
+    at_step,
+    clocks,
+    deviation,
+    failures,
+    growth,
+    late_rise,
+    setbacks,
+    trend,
+)
 from onelip.study.claims.run import block, number, run_claims
 from onelip.study.claims.statistics import Estimate, difference, mean, ratio
 from onelip.study.claims.table import CLAIMS
@@ -369,11 +378,27 @@ def test_falls_and_setbacks_of_a_metric():
     assert setbacks("m")(run) == pytest.approx(math.log(1.5))
 
 
-def test_a_metric_at_a_time_lies_between_its_neighbours():
-    clock = Curve(np.array([10.0, 20.0]), np.array([1.0, 3.0]))
-    run = a_run(m=Curve(np.array([10.0, 20.0]), np.array([8.0, 4.0])), training_cpu_seconds=clock)
-    assert [at_seconds("m", t)(run) for t in (1.0, 2.0, 3.0)] == [8.0, 6.0, 4.0]
-    assert all(math.isnan(at_seconds("m", t)(run)) for t in (0.5, 3.1))
+def test_a_metric_at_a_step_lies_between_its_neighbours():
+    run = a_run(m=Curve(np.array([10.0, 20.0]), np.array([8.0, 4.0])))
+    assert [at_step("m", step)(run) for step in (10.0, 15.0, 20.0)] == [8.0, 6.0, 4.0]
+    assert math.isnan(at_step("m", 9.0)(run))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"gp-3": {"seconds": 0.5}},
+        {name: {"seconds": 2 * t} for name, t in (("gp-4", 0.2), ("sn-4", 0.1), ("clip-4", 0.1))},
+        {"clip-2": {"status": "diverged"}},
+    ],
+    ids=["equal", "load on one run", "a slower machine for one seed", "diverged"],
+)
+def test_the_clock_of_a_setting_is_what_most_seeds_say(changes):
+    evidence = evidence_for("C7", {"gp": {"seconds": 0.2}} | changes)
+    clock = clocks(evidence, ("gp", "sn", "clip"))
+    assert clock["gp"] / clock["sn"] == pytest.approx(2, rel=0.01)
+    assert clock["clip"] == pytest.approx(clock["sn"], rel=0.01)
 
 
 def test_growth_and_late_rises_are_of_the_player_with_more():

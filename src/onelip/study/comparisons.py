@@ -9,7 +9,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from onelip.study.figures import METHOD_COLORS, METHOD_TITLES, legend_beside
+from onelip.study.figures import (
+    LAYER_COLORS,
+    METHOD_COLORS,
+    METHOD_TITLES,
+    distance_curves,
+    legend_beside,
+    plain_ticks,
+)
 from onelip.study.plane import Plane, centres, read_plane
 from onelip.study.presets import MIYATO, PLANAR, PRESETS
 from onelip.study.store import StoredRun
@@ -81,6 +88,18 @@ def _setting_title(letter: str) -> str:
     return f"{letter}\n{fields['critic_lr']:g}\n({betas})\n{fields['critic_steps']} : 1"
 
 
+def losses(runs: list[StoredRun]) -> Figure | None:
+    """Fréchet distance over the training of SN's losses and schedules, and of the baseline's."""
+    found = by_setting([run for run in runs if "evaluation/frechet_distance" in run.curves])
+    settings = [s for group in ("losses", "baseline") for s in PAPER[group].settings if s in found]
+    if not any(setting not in METHOD_COLORS for setting in settings):
+        return None
+    colors = (*LAYER_COLORS, "#666666", "black")
+    return distance_curves(
+        {s: (color, found[s]) for s, color in zip(settings, colors, strict=False)}, "setting"
+    )
+
+
 def knobs(runs: list[StoredRun]) -> Figure | None:
     """Final Fréchet distance against each method's own knob: every seed, and the line of the medians."""
     found = by_setting(runs)
@@ -102,6 +121,7 @@ def knobs(runs: list[StoredRun]) -> Figure | None:
         ax.set_xticks(sorted({x for points in lines.values() for x in points}))
         ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.minorticks_off()
+    plain_ticks(axes[0].yaxis)
     axes[0].set_ylabel("Fréchet distance")
     if len(groups) > 1 or "iterations" in groups:
         _method_legend(axes[-1], axes)
@@ -139,7 +159,7 @@ def cost(runs: list[StoredRun]) -> Figure | None:
         ax.set(xscale="log", yscale="log", xlabel="width", title=f"{titles[data]}, batch {COST_BATCH}")
         ax.set_xticks(widths, [str(w) for w in widths])
         ax.set_yticks([1, 2, 3, 4], ["1", "2", "3", "4"])
-        ax.xaxis.minorticks_off()
+        ax.minorticks_off()
     axes[0].set_ylabel("processor time a step,\nwithout constraint = 1")
     legend_beside(axes, "critic held by")
     return figure

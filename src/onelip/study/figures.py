@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from PIL import Image
 
 from onelip.files import write_atomically
 from onelip.study.store import Curve, StoredRun
 
 MARKED_POINTS = 20  # curves of fewer points show where they were measured
+NARROW = 30.0  # a logarithmic axis with less between its ends has no two powers of ten to label
 SMOOTHING_SHARE = 0.05  # window of the running mean, as a share of the curve
 
 # Okabe & Ito's palette: distinguishable with every common colour-vision deficiency.
@@ -184,27 +187,46 @@ def certified_interval(groups: Grouped) -> Figure:
     figure, axes = panels(groups)
     for ax, (method, runs) in zip(axes[0], groups.items(), strict=True):
         for bound, style in (("upper", "-"), ("lower", "--")):
-            draw_curves(ax, curves_of(runs, f"certificate/{bound}"), METHOD_COLORS[method], bound, style)
+            draw_curves(ax, curves_of(runs, f"certificate/{bound}"), METHOD_COLORS[method], style=style)
         ax.set_yscale("log")
-    axes[0, 0].set_ylabel(r"Lipschitz constant of the critic")
+        low, high = ax.get_ylim()
+        if high < NARROW * low:
+            plain_ticks(ax.yaxis)
+    axes[0, 0].set_ylabel(r"constant $\|f\|_{\mathrm{Lip}}$")
+    for label, style in (("proved", "-"), ("witnessed", "--")):
+        axes[0, 0].plot([], [], style, color="black", label=label)
     legend_beside(axes[0], "bound")
     return figure
 
 
 def frechet_distance(groups: Grouped) -> Figure:
     """All methods in one panel: against generator steps, and against the processor's seconds of training."""
+    lines = {METHOD_TITLES[method]: (METHOD_COLORS[method], runs) for method, runs in groups.items()}
+    return distance_curves(lines, "critic held by")
+
+
+def distance_curves(lines: dict[str, tuple[str, list[StoredRun]]], title: str) -> Figure:
+    """Fréchet distance against steps and against seconds, a curve a run; lines: colour and runs by label."""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     by_steps, by_seconds = axes = figure.subplots(1, 2, sharey=True)
-    for method, runs in groups.items():
+    for label, (color, runs) in lines.items():
         for run in runs:
             curve = run.curves["evaluation/frechet_distance"]
-            label = METHOD_TITLES[method] if run is runs[0] else None
+            said = label if run is runs[0] else None
             for ax, x in ((by_steps, curve.steps), (by_seconds, seconds_at(run, curve.steps))):
-                ax.plot(x, curve.values, color=METHOD_COLORS[method], label=label, marker="o", ms=2, lw=1)
+                ax.plot(x, curve.values, color=color, label=said, marker="o", ms=2, lw=1)
     by_steps.set(xlabel="generator step", ylabel="Fréchet distance", yscale="log")
+    plain_ticks(by_steps.yaxis)
     by_seconds.set(xlabel="seconds of one core, training alone")
-    legend_beside(axes, "critic held by")
+    legend_beside(axes, title)
     return figure
+
+
+def plain_ticks(axis: Axis) -> None:
+    """On a logarithmic axis 2, 5 and 10, not 2 × 10⁰."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def seconds_at(run: StoredRun, steps: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:

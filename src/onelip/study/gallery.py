@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from onelip.study.comparisons import cost, knobs, plane, sensitivity
+from onelip.study.comparisons import cost, knobs, losses, plane, sensitivity
 from onelip.study.figures import FIGURES, NEEDS, STYLE, by_method, save_figure
 from onelip.study.store import StoredRun
 
@@ -18,7 +18,7 @@ def draw_all(runs: list[StoredRun], store: Path) -> dict[str, Figure]:
     for name, draw in FIGURES.items():
         groups = by_method(run for run in runs if name not in NEEDS or NEEDS[name] in run.curves)
         drawn[name] = draw(groups) if groups else None
-    drawn |= {draw.__name__: draw(runs) for draw in (sensitivity, knobs, cost)}
+    drawn |= {draw.__name__: draw(runs) for draw in (losses, sensitivity, knobs, cost)}
     drawn["plane"] = plane(runs, store)
     return {name: figure for name, figure in drawn.items() if figure is not None}
 

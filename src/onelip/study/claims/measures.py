@@ -56,10 +56,6 @@ def seconds(run: StoredRun) -> float:
     return run.summary[f"{_clock(run)}seconds_per_generator_step"]
 
 
-def total_seconds(run: StoredRun) -> float:
-    return run.summary[f"training_{_clock(run)}seconds"]
-
-
 def _clock(run: StoredRun) -> str:
     return "cpu_" if run.config.device == "cpu" else ""
 
@@ -70,17 +66,26 @@ def machine(run: StoredRun) -> frozenset[str]:
     return frozenset(f"{m['processor']}, {m['accelerator'] or 'no accelerator'}" for m in used)
 
 
-def at_seconds(name: str, budget: float) -> Measure:
-    """A metric's curve at `budget` seconds of training; NaN before the first measurement, after the last."""
+def clocks(evidence: Evidence, settings: tuple[str, ...]) -> dict[str, float]:
+    """Time of a generator step of each setting that finished, over the mean of those that always did.
 
-    def measure(run: StoredRun) -> float:
-        curve, clock = run.curves[name], run.curves[f"training_{_clock(run)}seconds"]
-        when = np.interp(curve.steps, np.r_[0.0, clock.steps], np.r_[0.0, clock.values])
-        # Sums are stored to five digits: the end of the slowest clock is the budget up to that.
-        budget_here = min(budget, float(when[-1])) if budget <= when[-1] * (1 + 1e-3) else math.nan
-        return float(np.interp(budget_here, when, curve.values, left=math.nan))
+    Paired by seed, for a machine may have trained one and another the next; the median over seeds, for load
+    on a machine doubles the time of single runs, of the processor too.
+    """
+    times = {name: evidence.of(name, seconds) for name in settings}
+    seeds = {seed for found in times.values() for seed in found}
+    always = [found for found in times.values() if found.keys() == seeds]
+    pace = {seed: float(np.exp(np.mean([np.log(t[seed]) for t in always] or [0.0]))) for seed in seeds}
+    return {
+        name: float(np.median([time / pace[seed] for seed, time in found.items()]))
+        for name, found in times.items()
+        if found
+    }
 
-    return measure
+
+def at_step(name: str, step: float) -> Measure:
+    """A metric's curve at a step, between two measurements interpolated; NaN before the first."""
+    return lambda run: float(np.interp(step, run.curves[name].steps, run.curves[name].values, left=math.nan))
 
 
 def constant(run: StoredRun, bound: str, steps: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from onelip.study.claims.evidence import Evidence, Needs, is_finished
-from onelip.study.claims.measures import at_seconds, failures, frechet, mixed_machines, total_seconds
+from onelip.study.claims.measures import at_step, clocks, failures, frechet, mixed_machines
 from onelip.study.claims.statistics import Estimate, PerSeed, difference, geometric_mean, mean, ratio
 from onelip.study.claims.verdict import Claim, Verdict
 from onelip.study.presets import PRESETS
@@ -25,7 +25,7 @@ def judge(evidence: Evidence) -> Verdict:
     distances = at_equal_time(evidence, "evaluation/frechet_distance", worst=max)
     recalls = at_equal_time(evidence, "evaluation/recall", worst=min)
     ours, rival = (_best(distances, names) for names in (SPECTRAL, RIVALS))
-    failed = {name: sum(failures(evidence, name).values()) for name in (ours, *RIVALS)}
+    failed = {name: sum(failures(evidence, name).values()) for name in SETTINGS}
     against = {name: ratio(distances[name], distances[ours]) for name in RIVALS}
     recall = {name: difference(recalls[ours], recalls[name]) for name in RIVALS}
     numbers: dict[str, Estimate | float] = {f"Fréchet distance, {rival} over {ours}": against[rival]}
@@ -34,8 +34,10 @@ def judge(evidence: Evidence) -> Verdict:
     numbers |= {f"Fréchet distance, {name}": geometric_mean(distances[name]) for name in SETTINGS}
     numbers |= {f"Fréchet distance, {name} over {ours}": found for name, found in against.items()}
     numbers |= {f"recall, {name}": mean(recalls[name]) for name in SETTINGS}
-    final = frechet(evidence, tuple(SETTINGS))
-    numbers |= {f"Fréchet distance after all steps, {n}": geometric_mean(v) for n, v in final.items()}
+    final = {n: geometric_mean(v) for n, v in frechet(evidence, tuple(SETTINGS)).items()}
+    numbers |= {f"Fréchet distance after all steps, {name}": found for name, found in final.items()}
+    leader = min(final, key=lambda name: final[name].value)
+    ends = f"after all steps {leader} has the lowest, {final[leader].value:.3g}"
     name = f"Fréchet distance, {rival} over {ours}"
     effect = numbers.pop(name)
     assert isinstance(effect, Estimate)
@@ -45,27 +47,25 @@ def judge(evidence: Evidence) -> Verdict:
     drawbacks += [f"{n} fails on fewer seeds" for n in RIVALS if failed[n] < failed[ours]]
     if better:
         reason = f"{', '.join(better)} better than {ours}, the best spectral setting, at equal time"
-        return Verdict("refuted", reason, effect, name, numbers)
+        return Verdict("refuted", f"{reason}; {ends}", effect, name, numbers)
     if level:
         reason = (
             f"{effect.seeds} seeds do not tell {ours}, the best spectral setting, from {', '.join(level)}"
         )
-        return Verdict("undecided", f"{reason}: more seeds are needed", effect, name, numbers)
-    said = f"{ours} has the best Fréchet distance at equal time"
+        return Verdict("undecided", f"{reason}: more seeds are needed; {ends}", effect, name, numbers)
+    said = f"{ours} has the best Fréchet distance at equal time; {ends}"
     if drawbacks:
         return Verdict("depends", f"{said}; but {'; '.join(drawbacks)}", effect, name, numbers)
     return Verdict("supported", said, effect, name, numbers)
 
 
 def at_equal_time(evidence: Evidence, metric: str, worst: Callable[..., float]) -> dict[str, PerSeed]:
-    """Of each setting and seed, when the seed's fastest setting has ended; diverged runs get the worst."""
+    """Of each setting and seed, when the fastest setting has ended; diverged runs get the worst."""
     runs = [run for name in SETTINGS for run in evidence.all_of(name)]
     finished = [run for run in runs if is_finished(run)]
-    budgets: dict[int, float] = {}
-    for run in finished:
-        seed = run.config.seed
-        budgets[seed] = min(budgets.get(seed, total_seconds(run)), total_seconds(run))
-    found = {run.name: at_seconds(metric, budgets[run.config.seed])(run) for run in finished}
+    clock = clocks(evidence, tuple(SETTINGS))
+    budget = min((clock[run.setting] * run.config.steps for run in finished), default=math.nan)
+    found = {run.name: at_step(metric, budget / clock[run.setting])(run) for run in finished}
     last_place = worst(found.values()) if found else math.nan
     table: dict[str, PerSeed] = {name: {} for name in SETTINGS}
     for run in runs:
@@ -80,7 +80,8 @@ def _best(distances: dict[str, PerSeed], names: tuple[str, ...]) -> str:
 PREFERRED = Claim(
     "C11",
     "Spectral normalization is to be preferred today.",
-    "Compared when the fastest setting of a seed has ended, by seconds of training of that seed's runs; a "
+    "Compared when the fastest setting has ended, by each setting's seconds of training a step: relative to "
+    "the mean of all of the seed's, the median over seeds, so that load on a machine does not decide. A "
     "diverged run counts as the worst. The best spectral setting (lowest mean log Fréchet distance; chosen "
     f"on the same seeds, as is its best rival) against every other setting, {', '.join(RIVALS)}. Supported: "
     "its Fréchet distance is lower than each rival's (interval of the ratio paired by seed above 1), its "

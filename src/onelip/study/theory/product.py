@@ -9,14 +9,15 @@ layers where these help; the witness is a pair of inputs, found by ascent.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from onelip.certificate.certify import Certificate
+from onelip.certificate.effects import times
 from onelip.study.theory.critics import (
     Fit,
     Tick,
@@ -98,8 +99,8 @@ def _network(name: str, depth: int, seed: int, config: ProductConfig, data_dir: 
 
 
 def product_of_norms(proved: Certificate) -> float:
-    """Π ‖A_l‖₂ over the layers in series, activations included, each by its proved upper bound."""
-    return math.prod(layer.norm.upper for layer in proved.layers if layer.norm is not None)
+    """Π ‖A_l‖₂ over the layers in series, activations included, each by its proved upper bound; from above."""
+    return reduce(times, (layer.norm.upper for layer in proved.layers if layer.norm is not None), 1.0)
 
 
 def _pooled(images: Tensor, side: int) -> Tensor:
