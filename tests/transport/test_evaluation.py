@@ -92,6 +92,9 @@ def as_one_number(x):
 BAD = [
     (as_one_number, FUNNELS, ArgumentError, r"one score a sample, \(10,\) .* got a result of shape \(\)"),
     (lambda x: x, FUNNELS, ArgumentError, r"got a result of shape \(10, 8\)"),
+    (lambda x: None, FUNNELS, ArgumentError, "critic must be one that returns a tensor, got NoneType"),
+    (lambda x: 1.0, FUNNELS, ArgumentError, "critic must be one that returns a tensor, got float"),
+    (lambda x: (x[:, 0] - x[:, 0]).sqrt(), FUNNELS, NonFiniteError, "gradients hold NaN or infinity"),
     (lambda x: x[:5, 0], FUNNELS, ArgumentError, r"got a result of shape \(5,\)"),
     (lambda x: x[None, :, 0], FUNNELS, ArgumentError, r"got a result of shape \(1, 10\)"),
     (Constant(), FUNNELS, ArgumentError, "critic must be differentiable in its input"),

@@ -36,12 +36,13 @@ class Trojan:
 
 
 BAD = [
-    ({"center": PAIR.centers, "bias": PAIR.bias}, r"must hold two tensors, .* \['bias', 'center'\]"),
+    ({"center": PAIR.centers, "bias": PAIR.bias}, r"must hold two dense tensors, .* \['bias', 'center'\]"),
     ({"centers": PAIR.centers}, r"found \['centers'\]"),
-    ({**STATE, "extra": PAIR.bias}, "must hold two tensors"),
+    ({**STATE, "extra": PAIR.bias}, "must hold two dense tensors"),
     ({"a.centers": PAIR.centers, "b.bias": PAIR.bias}, "behind one prefix or none"),
-    ({"centers": PAIR.centers, "bias": [0.0] * 5}, "must hold two tensors"),
+    ({"centers": PAIR.centers, "bias": [0.0] * 5}, "must hold two dense tensors"),
     ({"centers": PAIR.centers, "bias": PAIR.bias[:4]}, r"bias must be .* \[N\], got .* shape \[4\]"),
+    ({"centers": PAIR.centers.to_sparse(), "bias": PAIR.bias}, "must hold two dense tensors"),
     ({"centers": PAIR.centers[0], "bias": PAIR.bias}, r"centers must be .* \[N, D\]"),
     ({"centers": PAIR.centers * torch.nan, "bias": PAIR.bias}, "centers must be finite"),
     ({"centers": PAIR.centers.long(), "bias": PAIR.bias}, "centers must be finite floating-point"),
@@ -59,7 +60,9 @@ def test_a_file_of_another_form_is_refused_in_one_line(tmp_path, capsys, content
 
 
 @pytest.mark.parametrize("name", ["pair.pt", "pair.safetensors"])
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"\x00" * 64, b"plain text"])
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04 cut off", b"\x00" * 64, b"plain text", b"hello world", b"R"]
+)
 def test_a_damaged_file_is_refused_in_one_line(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     assert_refused(tmp_path / name, "neither a torch file of plain tensors nor safetensors")

@@ -131,6 +131,11 @@ def test_sliced_wasserstein_agrees_with_pot():
     assert ours.value < wasserstein1(x, y).value
 
 
+def test_one_projection_has_no_standard_error():
+    with pytest.raises(ArgumentError, match="projections must be at least two, got 1"):
+        sliced_wasserstein1(torch.zeros(3, 2), torch.ones(3, 2), projections=1)
+
+
 def test_tensors_arrays_and_any_shape_give_the_same():
     x, y = gaussian(5, 2, 3), gaussian(6, 2, 3, seed=1)
     expected = wasserstein1(x, y).value

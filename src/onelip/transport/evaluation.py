@@ -58,7 +58,7 @@ def evaluate_potential(
     the optimal potential reaches only cos 0.98 at D = 2. Pass `critic.double()` there; from D = 4 on the
     loss is below 1e-6.
     Raises ArgumentError where the critic's result has another shape or does not depend on its input
-    through autograd, or where P = Q; NonFiniteError where it is not finite.
+    through autograd, or where P = Q; NonFiniteError where it or its gradient is not finite.
 
     >>> from onelip.transport.closed_form import cone_pair
     >>> cone = cone_pair(torch.zeros(1, 2), radius=1.0)
@@ -94,6 +94,10 @@ def _alignment(critic: Critic, sample: CoupledSamples) -> tuple[Tensor, Tensor]:
                 "remove detach or no_grad",
             )
         (gradient,) = torch.autograd.grad(scores.sum(), points, allow_unused=True, materialize_grads=True)
+    if not torch.isfinite(gradient).all():
+        raise NonFiniteError(
+            "the critic's gradients hold NaN or infinity: see to its weights and to norms taken at zero"
+        )
     found, true = gradient.flatten(1).to(sample.gradient), sample.gradient.flatten(1)
     return F.cosine_similarity(found, true, dim=1).cpu(), (found - true).square().sum(1).cpu()
 
@@ -123,6 +127,8 @@ def _as_critic_takes(critic: Critic, points: Tensor) -> Tensor:
 
 def _scores(critic: Critic, points: Float[Tensor, "size *shape"]) -> Float[Tensor, "size"]:
     scores = critic(points)
+    if not isinstance(scores, Tensor):
+        raise ArgumentError("critic", "one that returns a tensor", type(scores).__name__, "return its scores")
     if scores.shape not in {(len(points),), (len(points), 1)}:
         raise ArgumentError(
             "critic",

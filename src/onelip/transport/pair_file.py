@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
@@ -33,9 +31,9 @@ def load_pair(file: Path | str) -> FunnelPair:
     tensors = _read(path)
     names = sorted(str(name).rpartition(".")[2] for name in tensors)
     prefixes = {str(name).rpartition(".")[0] for name in tensors}
-    if names != _NAMES or len(prefixes) != 1 or not all(isinstance(t, Tensor) for t in tensors.values()):
+    if names != _NAMES or len(prefixes) != 1 or not all(map(_is_dense, tensors.values())):
         raise DataError(
-            f"{path} must hold two tensors, centers [N, D] and bias [N], behind one prefix or none; "
+            f"{path} must hold two dense tensors, centers [N, D] and bias [N], behind one prefix or none; "
             f"found {sorted(map(str, tensors))}: rename them"
         )
     bias, centers = (tensors[name] for name in sorted(tensors))
@@ -45,6 +43,10 @@ def load_pair(file: Path | str) -> FunnelPair:
         raise DataError(f"{path}: {error}") from error
 
 
+def _is_dense(content: object) -> bool:
+    return isinstance(content, Tensor) and content.layout == torch.strided and not content.is_quantized
+
+
 def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise DataError(f"{path} is missing: give the path of a torch file or of a safetensors file")
@@ -52,7 +54,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, EOFError, OSError) as error:
+    except Exception as error:  # the unpickler fails in whatever way the bytes make it
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"{path} is neither a torch file of plain tensors nor safetensors ({reason}): save a state_dict"

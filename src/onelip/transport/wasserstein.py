@@ -122,7 +122,8 @@ def sliced_wasserstein1(
     points_x, points_y = as_pair(x, y)
     a = as_weights("x_weights", x_weights, len(points_x))
     b = as_weights("y_weights", y_weights, len(points_y))
-    require_positive("projections", projections)
+    if projections < 2:
+        raise ArgumentError("projections", "at least two", projections, "one direction has no standard error")
     values = []
     for theta in random_directions(projections, points_x.shape[1], seed):
         solution = line(points_x @ theta, points_y @ theta, a, b)

@@ -99,7 +99,7 @@ def _network(name: str, depth: int, seed: int, config: ProductConfig, data_dir: 
 
 
 def product_of_norms(proved: Certificate) -> float:
-    """Π ‖A_l‖₂ over the layers in series, activations included, each by its proved upper bound; from above."""
+    """Π ‖A_l‖₂, from above, over the layers in series, activations included, each by its proved bound."""
     return reduce(times, (layer.norm.upper for layer in proved.layers if layer.norm is not None), 1.0)
 
 
