@@ -11,7 +11,7 @@ from benchmarks.scaling_page import RESULTS, markdown_table
 
 def throughput() -> str:
     """Images a second beside the plain loop, and the share of the machine's matrix-product rate."""
-    part = _part("throughput")
+    part = part_of("throughput")
     rows = [
         (
             f"`{row['method']}`",
@@ -29,7 +29,7 @@ def throughput() -> str:
 
 def constraint() -> str:
     """Every method's critic step relative to the step without constraint."""
-    part = _part("constraint")
+    part = part_of("constraint")
     first = next(iter(next(iter(part["results"].values())).values()))
     methods = [name for name in first["methods"] if name != "none"]
     rows = [
@@ -47,25 +47,27 @@ def constraint() -> str:
 
 def growth() -> str:
     """Fitted exponents beside what theory allows."""
-    part = _part("growth")
+    part = part_of("growth")
     rows = [
         (
             law["subject"],
             law["variable"],
             f"{law['sizes'][0]} … {law['sizes'][-1]}",
-            *(_exponent(law[quantity]) for quantity in ("time", "memory")),
+            _exponent(law["time"]),
+            _last(law["time"]),
+            _exponent(law["memory"]),
             law["reason"],
         )
         for law in part["laws"].values()
     ]
-    titles = ("cost of", "against", "sizes", "time", "memory", "theory's reason")
+    titles = ("cost of", "against", "sizes", "time", "last two", "memory", "theory's reason")
     worse = "; ".join(part["worse"]) or "none"
     return f"{markdown_table(titles, rows)}\n\nWorse than theory: {worse}. {_where(part)}"
 
 
 def startup() -> str:
     """Imports and help beside `import torch`, and the quick study's overhead."""
-    part = _part("startup")
+    part = part_of("startup")
     times = part["processes"]
     rows = [
         (
@@ -79,12 +81,14 @@ def startup() -> str:
     whole = part["quick_study"]["extrapolated"]
     return (
         f"{markdown_table(('process', 's', '× `import torch`, by the clock', 'of the processor'), rows)}\n\n"
-        f"A quick study of {whole['steps']} steps spends {whole['overhead_share']:.1%} of its time outside "
-        f"training and measurement. {_where(part)}"
+        f"A quick study of {whole['steps']} steps spends {whole['shares']['training']:.1%} of its time in "
+        f"training, {whole['shares']['measurement']:.1%} in what it measures of every critic and layer, and "
+        f"{whole['shares']['overhead']:.1%} in all else, by a line through studies of "
+        f"{' and '.join(map(str, part['quick_study']['steps']))} steps. {_where(part)}"
     )
 
 
-def _part(name: str) -> dict[str, Any]:
+def part_of(name: str) -> dict[str, Any]:
     return json.loads((RESULTS / "benchmarks.json").read_text())[name]
 
 
@@ -99,6 +103,10 @@ def _exponent(quantity: dict[str, Any]) -> str:
     fit = PowerFit(**quantity["fit"])
     mark = " **worse**" if quantity["worse"] else ""
     return f"{fit.exponent:.2f} ± {fit.standard_error:.2f} (≤ {quantity['theory']:.3g}){mark}"
+
+
+def _last(quantity: dict[str, Any]) -> str:
+    return "–" if quantity["fit"] is None else f"{quantity['fit']['last']:.2f}"
 
 
 def _where(part: dict[str, Any]) -> str:

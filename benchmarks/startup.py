@@ -2,9 +2,10 @@
 
 Imports are whole processes that take turns (paired.py), once by the clock and once by processor time, which
 a busy machine lengthens less. A study's overhead is what its wall time holds beyond the training and the
-measurements that its runs record: processes that start, data, sample grids, checkpoints, figures, the page.
-It is measured on two short studies, a line through both says what one of the preset's length takes. Their
-lengths differ by a multiple of every period, so that the line is exact but for the noise of the clock.
+measurements that its runs record: processes that start, data, sample grids, checkpoints, figures, the page;
+what the measurements take stands beside it. It is measured on two short studies, a line through both says
+what one of the preset's length takes. Their lengths differ by a multiple of every period, so that the line is
+exact but for the noise of the clock.
 """
 
 from __future__ import annotations
@@ -67,16 +68,17 @@ def study_overhead(say: Callable[[str], None]) -> dict[str, Any]:
     short, long = (_study(steps) for steps in STEPS)
     steps = next(iter(expand("quick").values())).steps
     full = {name: extrapolated(STEPS, (short[name], long[name]), steps) for name in short}
-    share = full["overhead"] / (full["recorded"] + full["overhead"])
+    shares = {name: seconds / sum(full.values()) for name, seconds in full.items()}
     for length, seconds in zip((*STEPS, steps), (short, long, full), strict=True):
         parts = ", ".join(f"{value:.1f} s {name}" for name, value in seconds.items())
         say(f"quick study of {length} steps: {parts}")
-    say(f"overhead of the whole study: {share:.1%}")
+    say(f"of the whole study: {', '.join(f'{share:.1%} {name}' for name, share in shares.items())}")
     return {
-        "method": "wall seconds less those recorded by the runs, one worker; the preset's steps by a line",
+        "method": "wall seconds; training and measurement as the runs record them, overhead is the rest; one "
+        "worker; the preset's steps by a line",
         "steps": STEPS,
         "seconds": [short, long],
-        "extrapolated": {"steps": steps, "seconds": full, "overhead_share": share},
+        "extrapolated": {"steps": steps, "seconds": full, "shares": shares},
     }
 
 
@@ -98,8 +100,9 @@ def _study(steps: int) -> dict[str, float]:
         lines = [
             line for path in Path(folder).glob("runs/*/metrics.jsonl") for line in path.open(encoding="utf-8")
         ]
-    recorded = sum(json.loads(line)["elapsed_seconds"] for line in lines)
-    return {"recorded": recorded, "overhead": wall - recorded}
+    records = [json.loads(line) for line in lines]
+    training, recorded = (sum(r[name] for r in records) for name in ("seconds", "elapsed_seconds"))
+    return {"training": training, "measurement": recorded - training, "overhead": wall - recorded}
 
 
 def _run(program: str, *arguments: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import matplotlib as mpl
 import pytest
 
+from benchmarks.goals_page import BLOCKS as GOALS
 from benchmarks.performance_page import BLOCKS as PERFORMANCE
 from benchmarks.scaling_page import BLOCKS as SCALING
 from onelip.files import write_json
@@ -136,7 +137,7 @@ def coverage():
     return markdown(read_records(ROOT / "results" / "study").values())
 
 
-BLOCKS = (quick, soundness, speed, criteria, verdicts, coverage, w1bench, *SCALING, *PERFORMANCE)
+BLOCKS = (quick, soundness, speed, criteria, verdicts, coverage, w1bench, *SCALING, *PERFORMANCE, *GOALS)
 WRITERS = {f.__name__: f for f in BLOCKS}
 
 
