@@ -82,8 +82,8 @@ PREFERRED = Claim(
     "Spectral normalization is to be preferred today.",
     "Compared when the fastest setting has ended, by each setting's seconds of training a step: relative to "
     "the mean of all of the seed's, the median over seeds, so that load on a machine does not decide. A "
-    "diverged run counts as the worst. There are more spectral settings than of any rival, which favours them. "
-    "The best of them (lowest mean log Fréchet distance; chosen "
+    "diverged run counts as the worst. There are more spectral settings than of any rival, which favours "
+    "them. The best of them (lowest mean log Fréchet distance; chosen "
     f"on the same seeds, as is its best rival) against every other setting, {', '.join(RIVALS)}. Supported: "
     "its Fréchet distance is lower than each rival's (interval of the ratio paired by seed above 1), its "
     f"recall not lower by {RECALL_MARGIN}, and no rival fails on fewer seeds; depends: only the first; "
