@@ -17,7 +17,7 @@ from onelip.gan.run import RunFolder
 from onelip.gan.step import train_step
 from onelip.linear.layers import input_shapes, linear_map
 from onelip.study import observers
-from onelip.study.calibrate import expected_seconds
+from onelip.study.calibrate import expected_seconds, plan
 from onelip.study.presets import PRESETS, expand
 from onelip.study.records import is_stored, merge, read_records, write_record
 from onelip.study.store import Curve, read_run
@@ -260,3 +260,21 @@ def test_the_expected_time_grows_with_what_is_asked_for():
     changes = {"base": {}} | more
     seconds = expected_seconds({name: dataclasses.replace(base, **c) for name, c in changes.items()})
     assert all(seconds[name] > seconds["base"] > 0 for name in more)
+
+
+def test_a_dry_run_lists_what_is_missing_by_group_and_setting(monkeypatch):
+    def hours(configs):
+        return {name: 3600.0 * (1 + config.seed) for name, config in configs.items()}
+
+    monkeypatch.setattr("onelip.study.calibrate.expected_seconds", hours)
+    configs = expand("paper", groups="losses,clip", seeds="0-1")
+    missing = {"sn-hinge-0", "sn-hinge-1", "clip-clip0.1-1"}
+    table = plan("paper", "losses,clip", configs, missing)
+    rows = list(zip(*(column.cells for column in table.columns), strict=True))
+    assert rows == [
+        ("losses", "8", "2", "3600 … 7200", "3.00"),
+        ("  sn-hinge", "", "seeds 0, 1", "3600 … 7200", "3.00"),
+        ("clip", "8", "1", "7200", "2.00"),
+        ("  clip-clip0.1", "", "seeds 1", "7200", "2.00"),
+        ("all", "16", "3", "", "5.00"),
+    ]

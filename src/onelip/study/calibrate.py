@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -37,7 +37,7 @@ def expected_seconds(configs: dict[str, TrainConfig]) -> dict[str, float]:
 
 
 def plan(preset: str, groups: str | None, configs: dict[str, TrainConfig], missing: set[str]) -> Table:
-    """A row a group: how many runs, how many of them are missing, and the time that these will take.
+    """A row a group: its runs, the missing ones, and the time that these will take; below, those by setting.
 
     A run of several groups is counted in the first.
     """
@@ -46,13 +46,24 @@ def plan(preset: str, groups: str | None, configs: dict[str, TrainConfig], missi
     left = dict(configs)
     for group, content in chosen_groups(preset, groups).items():
         names = [name for name in left if name.rpartition("-")[0] in content.settings]
-        times = [seconds[name] for name in names if name in missing]
-        each = f"{min(times):.0f} … {max(times):.0f}" if times else "–"
-        table.add_row(group, str(len(names)), str(len(times)), each, f"{sum(times) / 3600:.2f}")
+        times = {name: seconds[name] for name in names if name in missing}
+        table.add_row(group, str(len(names)), str(len(times)), *_spent(times.values()), style="bold")
+        for setting in content.settings:
+            ours = {name: t for name, t in times.items() if name.rpartition("-")[0] == setting}
+            if ours:
+                seeds = ", ".join(name.rpartition("-")[2] for name in ours)
+                table.add_row(f"  {setting}", "", f"seeds {seeds}", *_spent(ours.values()))
         left = {name: config for name, config in left.items() if name not in names}
     table.add_section()
-    table.add_row("all", str(len(configs)), str(len(seconds)), "", f"{sum(seconds.values()) / 3600:.2f}")
+    table.add_row("all", str(len(configs)), str(len(seconds)), "", _spent(seconds.values())[1], style="bold")
     return table
+
+
+def _spent(times: Iterable[float]) -> tuple[str, str]:
+    """Least and most seconds of a run, core-hours of all."""
+    times = list(times)
+    least, most = (f"{f(times):.0f}" if times else "–" for f in (min, max))
+    return least if least == most else f"{least} … {most}", f"{sum(times) / 3600:.2f}"
 
 
 def _run_seconds(config: TrainConfig) -> float:
