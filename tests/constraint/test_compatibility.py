@@ -234,6 +234,14 @@ def test_compile(backend):
     assert_succeeds(in_another_process("compiled_training(*sys.argv)", backend))
 
 
+@works_with("CUDA graphs", SPECTRAL, together=True)
+def test_cuda_graphs():
+    """Not in training: how often an estimate iterates depends on the weight's numbers, which a graph cannot
+    hold; its operators are tagged `cudagraph_unsafe`, so that torch.compile leaves them out of graphs."""
+    for operator in (torch.ops.onelip.follow.default, torch.ops.onelip.settle.default):
+        assert torch.Tag.cudagraph_unsafe in operator.tags
+
+
 def distributed_training(rank: str, folder: str) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", f"file://{folder}/store", rank=int(rank), world_size=2)

@@ -104,7 +104,7 @@ def _training_panel(ax: Axes, runs: list[Result], title: str) -> None:
 def _label_end(ax: Axes, loss: str, x: float, y: float) -> None:
     """At the end of its curve; non-saturating above and Wasserstein below, for these may lie close."""
     va = {"non-saturating": "bottom", "wasserstein": "top"}.get(loss, "center")
-    up = {"bottom": -4, "top": 4}.get(va, 0)
+    up = {"bottom": -2, "top": 2}.get(va, 0)
     ax.annotate(
         LOSS_TITLES[loss], (x, y), (7, up), textcoords="offset points", color=LOSS_COLORS[loss], va=va
     )
