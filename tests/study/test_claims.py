@@ -16,6 +16,7 @@ from onelip.study.claims import statistics
 from onelip.study.claims.cost import SIZES
 from onelip.study.claims.evidence import Evidence, digest, read_evidence, required_runs
 from onelip.study.claims.measures import (
+    at_seconds,
     at_step,
     clocks,
     deviation,
@@ -376,6 +377,13 @@ def test_falls_and_setbacks_of_a_metric():
     run = a_run(m=Curve(np.arange(4.0), np.array([8.0, 4.0, 6.0, 1.0])))
     assert trend("m")(run) == pytest.approx(-0.8)
     assert setbacks("m")(run) == pytest.approx(math.log(1.5))
+
+
+def test_a_metric_at_a_time_lies_between_its_neighbours():
+    clock = Curve(np.array([10.0, 20.0]), np.array([1.0, 3.0]))
+    run = a_run(m=Curve(np.array([10.0, 20.0]), np.array([8.0, 4.0])), training_cpu_seconds=clock)
+    assert [at_seconds("m", t)(run) for t in (1.0, 2.0, 3.0)] == [8.0, 6.0, 4.0]
+    assert all(math.isnan(at_seconds("m", t)(run)) for t in (0.5, 3.1))
 
 
 def test_a_metric_at_a_step_lies_between_its_neighbours():

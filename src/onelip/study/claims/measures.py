@@ -56,6 +56,10 @@ def seconds(run: StoredRun) -> float:
     return run.summary[f"{_clock(run)}seconds_per_generator_step"]
 
 
+def total_seconds(run: StoredRun) -> float:
+    return run.summary[f"training_{_clock(run)}seconds"]
+
+
 def _clock(run: StoredRun) -> str:
     return "cpu_" if run.config.device == "cpu" else ""
 
@@ -64,6 +68,19 @@ def machine(run: StoredRun) -> frozenset[str]:
     """Processors and accelerators that the run was trained on."""
     used = [start["machine"] for start in run.summary["starts"]]
     return frozenset(f"{m['processor']}, {m['accelerator'] or 'no accelerator'}" for m in used)
+
+
+def at_seconds(name: str, budget: float) -> Measure:
+    """A metric's curve at `budget` seconds of training; NaN before the first measurement, after the last."""
+
+    def measure(run: StoredRun) -> float:
+        curve, clock = run.curves[name], run.curves[f"training_{_clock(run)}seconds"]
+        when = np.interp(curve.steps, np.r_[0.0, clock.steps], np.r_[0.0, clock.values])
+        # Sums are stored to five digits: the end of the slowest clock is the budget up to that.
+        budget_here = min(budget, float(when[-1])) if budget <= when[-1] * (1 + 1e-3) else math.nan
+        return float(np.interp(budget_here, when, curve.values, left=math.nan))
+
+    return measure
 
 
 def clocks(evidence: Evidence, settings: tuple[str, ...]) -> dict[str, float]:
