@@ -12,7 +12,8 @@ from onelip.certificate.certify import certify
 from onelip.constraint.activation import FullSort
 from onelip.errors import ArgumentError, DataError, NonFiniteError
 from onelip.study.w1bench.critics import Distance, Fold, build, frozen, matrices
-from onelip.study.w1bench.measuring import _message, _start, measure, measured
+from onelip.study.w1bench.measuring import SELECTION, _message, _start, farthest_apart, measure, measured
+from onelip.study.w1bench.measuring import trained as trained_from
 from onelip.study.w1bench.published import _table, published
 from onelip.study.w1bench.records import add_record, by_pair, find, read_records
 from onelip.study.w1bench.run import W1Bench, plan, run
@@ -261,7 +262,7 @@ def test_published_settings():
     assert cell_of("clip-relu", 2, 4, 0).width == 128
     assert set(PRESETS["published"]) | set(PRESETS["best"]) <= set(RECIPES)
     assert all(
-        cell_of("best", dim, n, 0).steps <= 25_000 for dim in (2, 16, 64, 128) for n in (4, 16, 64, 256)
+        cell_of("best", dim, n, 0).all_steps <= 25_000 for dim in (2, 16, 64, 128) for n in (4, 16, 64, 256)
     )
 
 
@@ -389,6 +390,21 @@ def test_measure_reports_its_steps(options):
     cell = cell_of("best", 2, 4, 0, steps=45, batch=16, width=8)
     measure(cell, funnel_pair(2, 4, 0), 100, steps.append)
     assert steps == [20, 40, 45]
+
+
+def test_of_several_starts_the_one_that_tells_the_laws_apart_best_is_kept():
+    cell = cell_of("best", 16, 4, 0, steps=20, batch=16)
+    assert cell.starts == 3
+    pair, steps = funnel_pair(16, 4, 0), []
+    generator = torch.Generator().manual_seed(0)
+    critics = [trained_from(cell, start, pair, generator, steps.append) for start in range(3)]
+    assert steps == [20, 40, 60]
+    x, y = draw(pair.to(dtype=torch.float32), torch.Generator().manual_seed(1), SELECTION)
+    with torch.no_grad():
+        apart = [(critic(x).mean() - critic(y).mean()).item() for critic in critics]
+    assert len(set(apart)) == 3
+    kept = farthest_apart(critics, pair, cell, torch.Generator().manual_seed(1))
+    assert kept is critics[apart.index(max(apart))]
 
 
 def test_workers_give_the_same_numbers(options, capsys):

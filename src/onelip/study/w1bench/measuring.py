@@ -12,28 +12,50 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from onelip.errors import OnelipError
 from onelip.gan.random import Stream, derived_seed, generator_for
 from onelip.study.w1bench.critics import build, frozen
 from onelip.study.w1bench.scoring import record
 from onelip.study.w1bench.settings import Cell
-from onelip.study.w1bench.training import Tick, train
+from onelip.study.w1bench.training import Tick, draw, train
 from onelip.transport import FunnelPair, funnel_pair, load_pair
 
 Record = dict[str, Any]
+SELECTION = 2**15  # samples of each law that choose among starts
 
 
 def measure(cell: Cell, pair: FunnelPair, w1_samples: int, tick: Tick) -> Record:
-    """Train and score one critic; its record."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed(cell.seed, 0, Stream.INITIALIZATION))
-        critic = build(cell)
+    """Train and score one critic, the best of its starts; its record."""
     generator = generator_for(cell.seed, 0, Stream.TRAINING)
     began = time.process_time()
-    train(critic, pair, cell, generator, tick)
+    critics = [trained(cell, start, pair, generator, tick) for start in range(cell.starts)]
+    critic = farthest_apart(critics, pair, cell, generator)
     seconds = time.process_time() - began
     return record(frozen(critic, cell), pair, cell, seconds, w1_samples)
+
+
+def trained(
+    cell: Cell, start: int, pair: FunnelPair, generator: torch.Generator, tick: Tick
+) -> nn.Sequential:
+    """The critic of one start; `tick` hears of the steps of all starts."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(cell.seed, start, Stream.INITIALIZATION))
+        critic = build(cell)
+    train(critic, pair, cell, generator, lambda step: tick(start * cell.steps + step))
+    return critic
+
+
+@torch.no_grad()
+def farthest_apart(
+    critics: list[nn.Sequential], pair: FunnelPair, cell: Cell, generator: torch.Generator
+) -> nn.Sequential:
+    """The critic with the largest E_P f − E_Q f on fresh samples, the same for all: the goal of training."""
+    if len(critics) == 1:
+        return critics[0]
+    x, y = draw(pair.to(dtype=torch.float64 if cell.double else torch.float32), generator, SELECTION)
+    return max(critics, key=lambda critic: (critic(x).mean() - critic(y).mean()).item())
 
 
 def measured(

@@ -66,7 +66,7 @@ def run(options: W1Bench) -> int:
         console.width = WIDTH  # a pipe has none of its own, and 80 would break every row
     try:
         with (
-            progress_for({cell.name: cell.steps for cell in missing}, console) as progress,
+            progress_for({cell.name: cell.all_steps for cell in missing}, console) as progress,
             closing(
                 measured(missing, options.pair, options.w1_samples, options.workers, progress.update)
             ) as results,

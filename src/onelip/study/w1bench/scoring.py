@@ -34,7 +34,7 @@ def record(critic: nn.Module, pair: KnownPair, cell: Cell, seconds: float, w1_si
         **{name: estimate.value for name, estimate in estimates.items()},
         "certified": certificate.upper,
         "witnessed": certificate.lower,
-        "steps": cell.steps,
+        "steps": cell.all_steps,
         "seconds": seconds,
         "standard_errors": {name: estimate.standard_error for name, estimate in estimates.items()},
         "samples": {"gradients": GRADIENT_SAMPLES, "w1": w1_size},

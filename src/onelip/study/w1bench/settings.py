@@ -66,9 +66,10 @@ class Cell:
 
     pair: None for the pair drawn from `seed`; otherwise the digest of the stored one. seed: of the pair
     drawn, of the first weights and of the samples. width, depth: of the hidden layers. centred: whether
-    their first biases halve the samples. bias_lr: of biases and of the distance's centre, lr where None.
-    schedule: of the learning rate (training.py). double: whether it trains in float64. clip, penalty: c of
-    clipping, λ of the gradient penalty.
+    their first biases halve the samples. starts: critics that are trained, so many steps each, of which the
+    one that tells the laws apart best is kept. bias_lr: of biases and of the distance's centre, lr where
+    None. schedule: of the learning rate (training.py). double: whether it trains in float64. clip, penalty:
+    c of clipping, λ of the gradient penalty.
     """
 
     dim: int
@@ -83,6 +84,7 @@ class Cell:
     lr: float
     activation: Activation
     centred: bool = False
+    starts: int = 1
     bias_lr: float | None = None
     betas: tuple[float, float] = (0.9, 0.999)
     schedule: Schedule = "constant"
@@ -93,6 +95,10 @@ class Cell:
     @property
     def name(self) -> str:
         return f"D={self.dim} N={self.funnels} {self.critic} seed {self.seed}"
+
+    @property
+    def all_steps(self) -> int:
+        return self.starts * self.steps
 
     @property
     def recipe(self) -> Recipe:
@@ -149,6 +155,9 @@ def _best(dim: int, funnels: int) -> dict[str, Any]:
         "depth": depth,
         "activation": "maxmin" if few else "fullsort" if funnels >= dim > 32 and not vast else "fold",
         "centred": depth > 2,
+        "starts": 3
+        if few
+        else 1,  # a fold of few that starts badly stays where it is, at any number of steps
         "lr": lr,
         "bias_lr": lr * (dim * HALF_WIDTH**2 / 3) ** 0.5,  # as much of ‖x‖ as lr is of a unit row
         "schedule": "geometric" if plane else "cosine",
