@@ -79,8 +79,8 @@ def write_figures(results: Path, folder: Path) -> set[str]:
         drawn["plane"] = comparisons.plane(runs, results / "study")
         drawn = {name: figure for name, figure in drawn.items() if figure is not None}
         for name, figure in drawn.items():
-            size = COMPARISONS[name][1] if name in COMPARISONS else tuple(figure.get_size_inches())
-            save(figure, folder / f"{name}.pdf", size)
+            width, height = COMPARISONS[name][1] if name in COMPARISONS else figure.get_size_inches()
+            save(figure, folder / f"{name}.pdf", (min(width, figure.get_figwidth()), height))
     shutil.copytree(results / "study" / "samples", folder / "samples", dirs_exist_ok=True)
     return set(drawn)
 
