@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -155,7 +156,9 @@ def trimmed(reason: str, width: int) -> str:
 
 def _cut(part: str, width: int) -> str:
     first, *others = part.split(", ")
-    kept = first
+    kept = textwrap.shorten(first, width, placeholder=" …", break_on_hyphens=False)
+    if kept != first:
+        return kept
     for item in others:
         if len(kept) + len(item) + 5 > width and len(part) > width:
             return f"{kept}, …"
