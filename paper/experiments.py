@@ -92,8 +92,8 @@ def of_theory(theory: dict[str, Any]) -> Table:
         for name, read in readers.items()
         for key, text in read(theory[name]).items()
     }
-    hours = sum(entry["cpu_seconds"] for entry in theory.values()) / 60
-    table["theory/minutes"] = Value(number(hours), "results/theory.json")
+    minutes = sum(entry["cpu_seconds"] for entry in theory.values()) / 60
+    table["theory/minutes"] = Value(number(minutes), "results/theory.json")
     table["theory/commits"] = Value(_commits(theory.values()), "results/theory.json")
     return table
 

@@ -150,6 +150,16 @@ def test_the_numbers_are_those_of_the_committed_results(path):
     assert path.read_text() == with_current_numbers(path.read_text())
 
 
+def test_our_certificates_are_as_near_to_one_as_the_page_says():
+    ours = [
+        critics["best"]["certified"]
+        for critics in by_pair(results("w1bench.json")).values()
+        if "best" in critics
+    ]
+    assert len(ours) > 0
+    assert max(abs(certified - 1) for certified in ours) <= 1e-8
+
+
 def test_every_writer_has_its_place():
     found = [name for path in DOCUMENTS for _, name, _ in BLOCK.findall(path.read_text())]
     assert sorted(found) == sorted(WRITERS)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -38,6 +39,7 @@ KEYS = [
     "seconds",
 ]
 BOUNDED = [name for name, recipe in RECIPES.items() if recipe.method in ("constrained", "stiefel")]
+WORK = partial(measure, stored=None, w1_samples=2000)
 SMALL = {"steps": 4, "batch": 16, "width": 8}
 
 
@@ -324,11 +326,11 @@ def test_the_command_writes_the_contract_resumes_and_fills_gaps(options, capsys)
 def test_an_interrupt_keeps_what_is_finished(options, monkeypatch, capsys):
     calls = []
 
-    def interrupted(cell, *rest):
+    def interrupted(cell, tick, **options):
         calls.append(cell.seed)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return measure(cell, *rest)
+        return measure(cell, tick, **options)
 
     monkeypatch.setattr("onelip.study.w1bench.measuring.measure", interrupted)
     assert run(dataclasses.replace(options, seeds="0-2")) == 130
@@ -388,7 +390,7 @@ def test_the_table_shows_errors_and_published_values(options):
 def test_measure_reports_its_steps(options):
     steps = []
     cell = cell_of("best", 2, 4, 0, steps=45, batch=16, width=8)
-    measure(cell, funnel_pair(2, 4, 0), 100, steps.append)
+    measure(cell, steps.append, stored=None, w1_samples=100)
     assert steps == [20, 40, 45]
 
 
@@ -422,7 +424,7 @@ def test_what_has_begun_ends_before_the_error_of_a_worker_is_raised(options):
     diverging = cell_of("gp-relu", 3, 2, 0, lr=1e30, steps=40, batch=16, width=8)
     good = cell_of("best", 3, 2, 1, steps=3, batch=16, width=8)
     never = dataclasses.replace(good, seed=2)
-    results = measured([diverging, good, never], None, 2000, 2, lambda name, step: None)
+    results = measured([diverging, good, never], WORK, 2, lambda name, step: None)
     assert next(results)[0] == good
     with pytest.raises(NonFiniteError, match="lower --lr"):
         next(results)
@@ -430,7 +432,7 @@ def test_what_has_begun_ends_before_the_error_of_a_worker_is_raised(options):
 
 def test_a_worker_that_is_killed_is_an_error_that_names_its_run():
     cell = cell_of("best", 3, 2, 0)
-    connection, process = _start(cell, None, 2000)
+    connection, process = _start(cell, WORK)
     process.kill()
     error = _message(connection, cell, process)
     assert str(error) == "D=3 N=2 best seed 0: its process ended with code -9"

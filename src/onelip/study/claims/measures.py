@@ -87,7 +87,7 @@ def clocks(evidence: Evidence, settings: tuple[str, ...]) -> dict[str, float]:
     """Time of a generator step of each setting that finished, over the mean of those that always did.
 
     Paired by seed, for a machine may have trained one and another the next; the median over seeds, for load
-    on a machine doubles the time of single runs, of the processor too.
+    on a machine stretches single runs, in seconds of the processor too.
     """
     times = {name: evidence.of(name, seconds) for name in settings}
     seeds = {seed for found in times.values() for seed in found}

@@ -6,6 +6,7 @@ import multiprocessing
 import signal
 import time
 from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -23,11 +24,13 @@ from onelip.study.w1bench.training import Tick, draw, train
 from onelip.transport import FunnelPair, funnel_pair, load_pair
 
 Record = dict[str, Any]
+Work = Callable[[Cell, Tick], Record]  # picklable where it goes to other processes
 SELECTION = 2**15  # samples of each law that choose among starts
 
 
-def measure(cell: Cell, pair: FunnelPair, w1_samples: int, tick: Tick) -> Record:
-    """Train and score one critic, the best of its starts; its record."""
+def measure(cell: Cell, tick: Tick, *, stored: Path | None, w1_samples: int) -> Record:
+    """Train and score one critic, the best of its starts; its record. stored: file of a pair not drawn."""
+    pair = load_pair(stored) if stored is not None else funnel_pair(cell.dim, cell.funnels, cell.seed)
     generator = generator_for(cell.seed, 0, Stream.TRAINING)
     began = time.process_time()
     critics = [trained(cell, start, pair, generator, tick) for start in range(cell.starts)]
@@ -59,31 +62,23 @@ def farthest_apart(
 
 
 def measured(
-    cells: Sequence[Cell],
-    stored: Path | None,
-    w1_samples: int,
-    workers: int,
-    update: Callable[[str, int], None],
+    cells: Sequence[Cell], work: Work, workers: int, update: Callable[[str, int], None]
 ) -> Generator[tuple[Cell, Record]]:
     """Each cell with its record, as it ends. `update` hears its name and how many steps are done.
 
-    stored: the file of the pair where none is drawn. workers: at a time; one is this process, with torch's
-    threads as they are, several are processes of one thread each. After an error no further cell begins, and
-    it is raised when those that have begun are done.
+    workers: at a time; one is this process, with torch's threads as they are, several are processes of one
+    thread each. There no further cell begins after an error, which is raised when those that have begun are
+    done.
     """
     if workers > 1:
-        yield from _in_processes(list(cells), stored, w1_samples, workers, update)
+        yield from _in_processes(list(cells), work, workers, update)
         return
     for cell in cells:
-        yield cell, measure(cell, _pair(cell, stored), w1_samples, lambda step, c=cell: update(c.name, step))
+        yield cell, work(cell, partial(update, cell.name))
 
 
 def _in_processes(
-    waiting: list[Cell],
-    stored: Path | None,
-    w1_samples: int,
-    workers: int,
-    update: Callable[[str, int], None],
+    waiting: list[Cell], work: Work, workers: int, update: Callable[[str, int], None]
 ) -> Generator[tuple[Cell, Record]]:
     active: dict[Connection, tuple[Cell, BaseProcess]] = {}
     failure: Exception | None = None
@@ -91,7 +86,7 @@ def _in_processes(
         while waiting or active:
             while waiting and len(active) < workers:
                 cell = waiting.pop(0)
-                connection, process = _start(cell, stored, w1_samples)
+                connection, process = _start(cell, work)
                 active[connection] = cell, process
             for connection in wait(list(active)):
                 assert isinstance(connection, Connection)
@@ -113,10 +108,10 @@ def _in_processes(
         raise failure
 
 
-def _start(cell: Cell, stored: Path | None, w1_samples: int) -> tuple[Connection, BaseProcess]:
+def _start(cell: Cell, work: Work) -> tuple[Connection, BaseProcess]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(cell, stored, w1_samples, theirs), daemon=True)
+    process = context.Process(target=_work, args=(cell, work, theirs), daemon=True)
     process.start()
     theirs.close()
     return ours, process
@@ -130,18 +125,14 @@ def _message(connection: Connection, cell: Cell, process: BaseProcess) -> int | 
         return OnelipError(f"{cell.name}: its process ended with code {process.exitcode}")
 
 
-def _work(cell: Cell, stored: Path | None, w1_samples: int, messages: Connection) -> None:
+def _work(cell: Cell, work: Work, messages: Connection) -> None:
     """Body of a process: the steps done, and in the end the record, or what went wrong."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the first process decides
     torch.set_num_threads(1)
     try:
         try:
-            messages.send(measure(cell, _pair(cell, stored), w1_samples, messages.send))
+            messages.send(work(cell, messages.send))
         except OnelipError as error:
             messages.send(error)
     except BrokenPipeError:
         pass  # nobody is there to hear it
-
-
-def _pair(cell: Cell, stored: Path | None) -> FunnelPair:
-    return load_pair(stored) if stored is not None else funnel_pair(cell.dim, cell.funnels, cell.seed)

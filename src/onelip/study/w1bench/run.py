@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -55,21 +56,20 @@ def run(options: W1Bench) -> int:
     from rich.console import Console
 
     from onelip.study.progress import progress_for
-    from onelip.study.w1bench.measuring import measured
+    from onelip.study.w1bench.measuring import measure, measured
     from onelip.study.w1bench.records import add_record, find, read_records
     from onelip.study.w1bench.table import WIDTH, table
 
     cells = plan(options)
     missing = [cell for cell in cells if find(read_records(options.json), cell) is None]
+    work = partial(measure, stored=options.pair, w1_samples=options.w1_samples)
     console = Console()
     if not console.is_terminal:
         console.width = WIDTH  # a pipe has none of its own, and 80 would break every row
     try:
         with (
             progress_for({cell.name: cell.all_steps for cell in missing}, console) as progress,
-            closing(
-                measured(missing, options.pair, options.w1_samples, options.workers, progress.update)
-            ) as results,
+            closing(measured(missing, work, options.workers, progress.update)) as results,
         ):
             for cell, record in results:
                 add_record(options.json, record)

@@ -141,7 +141,8 @@ def _published(dim: int) -> dict[str, Any]:
 def _best(dim: int, funnels: int) -> dict[str, Any]:
     """The one recipe of "best": all its settings, the activation too, are functions of D and N."""
     plane = dim < 8  # P crowds at the centres: a gradient is as right as its tips are sharp, at any scale
-    few = dim >= 4 * funnels  # so few centres that the first layer can tell them apart
+    # So few centres that the first layer can tell them apart: quick to train, and some starts end behind.
+    few = dim >= 4 * funnels
     # So many coordinates of centres that one wide layer finds more of them than two narrow ones.
     vast = dim * funnels > 2**14 and not few and not plane
     depth = 6 if plane else 1 if vast else 2 if few or dim > 32 else 4
@@ -155,9 +156,7 @@ def _best(dim: int, funnels: int) -> dict[str, Any]:
         "depth": depth,
         "activation": "maxmin" if few else "fullsort" if funnels >= dim > 32 and not vast else "fold",
         "centred": depth > 2,
-        "starts": 3
-        if few
-        else 1,  # a fold of few that starts badly stays where it is, at any number of steps
+        "starts": 3 if few else 1,
         "lr": lr,
         "bias_lr": lr * (dim * HALF_WIDTH**2 / 3) ** 0.5,  # as much of ‖x‖ as lr is of a unit row
         "schedule": "geometric" if plane else "cosine",
