@@ -64,7 +64,7 @@ def judge(evidence: Evidence) -> Verdict:
         return Verdict("refuted", f"{reason}; {ends}", effect, name, numbers)
     if level:
         reason = (
-            f"{effect.seeds} seeds do not tell {ours}, the best spectral setting, from {', '.join(level)}"
+            f"{effect.seeds} seeds do not tell {' or '.join(level)} from {ours}, the best spectral setting"
         )
         return Verdict("undecided", f"{reason}: more seeds are needed; {ends}", effect, name, numbers)
     said = f"{ours} has the best Fréchet distance at equal time; {ends}"
