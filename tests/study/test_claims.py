@@ -266,7 +266,7 @@ CASES = [
         "undecided",
         {"*": WORSE, "sn": {"frechet": 5.0}, "r1r2": {"frechet": 5.0}},
         {},
-        "from r1r2: more seeds",
+        "do not tell r1r2 from sn",
     ),
     # at equal time a slow method has had less of its training
     (
