@@ -193,7 +193,7 @@ BAD = [
     (lambda: funnel_pair(2, 4, seed=0).sample(rng(), 0), "size must be positive"),
     (lambda: stored_pair(torch.zeros(3), torch.zeros(3)), r"centers must be .* numbers \[N, D\]"),
     (lambda: stored_pair(torch.zeros(3, 2), torch.zeros(4)), r"bias must be .* beside centers \[3, 2\]"),
-    (lambda: stored_pair(torch.zeros(3, 2), torch.tensor([0, 0, torch.nan])), "bias must be finite"),
+    (lambda: stored_pair(torch.zeros(3, 2), torch.tensor([0, 0, torch.nan])), "bias must be finite, got 1"),
     (lambda: stored_pair(torch.zeros(3, 2), torch.tensor([0.0, 1, 0])), "different, got 3, of which 2 are"),
     (lambda: monte_carlo_w1(absolute_value_pair(), rng(), size=1), "draws must be at least two"),
     (lambda: cone_pair(torch.tensor([[0.0], [1.0]]), 0.6), "radius must be .* between apexes, 0.5"),

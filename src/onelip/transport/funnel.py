@@ -160,11 +160,12 @@ def stored_pair(centers: Tensor, bias: Tensor) -> FunnelPair:
     """
     for name, tensor, form in (("centers", centers, "[N, D]"), ("bias", bias, "[N]")):
         matches = tensor.ndim == len(form.split(",")) and tensor.numel() > 0 and tensor.is_floating_point()
-        if not (matches and len(tensor) == len(centers) and torch.isfinite(tensor).all()):
+        if not (matches and len(tensor) == len(centers)):
             received = f"{tensor.dtype} of shape {list(tensor.shape)} beside centers {list(centers.shape)}"
-            raise ArgumentError(
-                name, f"finite floating-point numbers {form}", received, "give one bias a center"
-            )
+            raise ArgumentError(name, f"floating-point numbers {form}", received, "give one bias a center")
+        if not tensor.isfinite().all():
+            received = f"{int((~tensor.isfinite()).sum())} of {tensor.numel()} that are NaN or infinite"
+            raise ArgumentError(name, "finite", received, "leave those funnels out")
     funnels = torch.cat([centers, bias[:, None]], dim=1).double()
     if len(different := funnels.unique(dim=0)) < len(funnels):
         received = f"{len(funnels)}, of which {len(different)} are different"
