@@ -112,7 +112,7 @@ def _last(quantity: dict[str, Any]) -> str:
 def _where(part: dict[str, Any]) -> str:
     source = part["provenance"]
     machine = source["machine"]
-    return f"Commit {source['commit'][:7]}, {machine['processor']}, {machine['cores']} cores, one thread."
+    return f"Commit {shown(source['commit'])}, {machine['processor']}, {machine['cores']} cores, one thread."
 
 
 BLOCKS = (throughput, constraint, growth, startup)

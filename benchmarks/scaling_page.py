@@ -18,6 +18,7 @@ from onelip.data import load
 from onelip.gan.config import TrainConfig
 from onelip.gan.players import build_players
 from onelip.gan.step import train_step
+from onelip.provenance import shown
 from onelip.study.presets import expand
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -50,7 +51,7 @@ def scaling_measured() -> str:
     sent = courier["checkpoint_bytes"] + courier["record_bytes"] + courier["other_bytes"]
     return (
         f"{markdown_table(titles, rows)}\n\n"
-        f"Measured at commit {found['provenance']['commit'][:7]} on {machine['processor']}, "
+        f"Measured at commit {shown(found['provenance']['commit'])} on {machine['processor']}, "
         f"{machine['cores']} cores. A run of these sends {sent / 1e6:.1f} MB through Ray "
         f"({courier['checkpoint_bytes'] / sent:.0%} of it checkpoints), and the engine spends "
         f"{courier['milliseconds_a_second']:.2f} ms of each second on one worker: it is busy with "

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from onelip.provenance import shown
 from onelip.study.w1bench.published import published
 from onelip.study.w1bench.records import by_pair, read_records
 from paper.text import number, percent, slug
@@ -99,7 +100,7 @@ def of_theory(theory: dict[str, Any]) -> Table:
 
 
 def _commits(records: Iterable[dict[str, Any]]) -> str:
-    found = sorted({record["provenance"]["commit"][:7] for record in records})
+    found = sorted({shown(record["provenance"]["commit"]) for record in records})
     return ", ".join(rf"\texttt{{{commit}}}" for commit in found)
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from onelip.study import comparisons
 from onelip.study import figures as study
-from onelip.study.records import read_records
+from onelip.study.claims.evidence import read_evidence
 from onelip.study.store import StoredRun
 from onelip.study.theory import figures as theory
 
@@ -65,7 +65,7 @@ def write_figures(results: Path, folder: Path) -> set[str]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     measured = json.loads((results / "theory.json").read_text())
-    runs = list(read_records(results / "study").values())
+    runs = list(read_evidence(results).runs.values())
     with mpl.rc_context(STYLE):
         for name, size in THEORY_SIZES.items():
             save(theory.FIGURES[name](measured[name]["result"]), folder / f"{name}.pdf", size)

@@ -22,6 +22,7 @@ import numpy as np
 from torch import nn
 
 from onelip.gan.networks import build_critic
+from onelip.provenance import shown
 from onelip.study.claims.evidence import Evidence, Measure, Needs, is_finished, read_evidence, required_runs
 from onelip.study.claims.measures import explosive_share, growth, largest, last, late_rise, seconds
 from onelip.study.claims.statistics import PerSeed, ratio
@@ -170,7 +171,7 @@ def of_study(evidence: Evidence) -> Table:
     """Runs, hours, commits, seeds and machines of the whole store; the common settings."""
     runs = list(evidence.runs.values())
     starts = [start for run in runs for start in run.summary["starts"]]
-    commits = sorted({start["commit"][:7] for start in starts})
+    commits = sorted({shown(start["commit"]) for start in starts})
     machine = {(m["processor"], m["cores"], m["memory_gib"]) for m in (start["machine"] for start in starts)}
     texts = {
         "runs": str(len(runs)),

@@ -51,6 +51,30 @@ def another_config(folder: Path) -> None:
     (folder / "out" / "config.json").write_text(json.dumps({"width": 3}))
 
 
+def images_of_another_folder(folder: Path) -> None:
+    """A run of one folder's images in the way of one of another's: the folder is the data set."""
+    another = ("train", "--data", "images", "--data-dir", "others", "--dry-run")
+    (folder / "out").mkdir()
+    (folder / "out" / "config.json").write_text(run(*another, cwd=folder).stdout)
+
+
+def not_json(folder: Path) -> None:
+    (folder / "out").mkdir()
+    (folder / "out" / "theory.json").write_text("{")
+
+
+def fields_of_another_version(folder: Path) -> None:
+    (folder / "out").mkdir()
+    (folder / "out" / "config.json").write_text(json.dumps({"breadth": 3}))
+
+
+def a_torn_record(folder: Path) -> None:
+    configuration = run("train", "--dry-run", cwd=folder).stdout
+    (folder / "out" / "runs" / "sn-0").mkdir(parents=True)
+    (folder / "out" / "runs" / "sn-0" / "config.json").write_text(configuration)
+    (folder / "out" / "runs" / "sn-0" / "metrics.jsonl").write_bytes(b"\0\0\0\n")
+
+
 def nothing(folder: Path) -> None:
     pass
 
@@ -69,7 +93,36 @@ CASES = [
     ("zero workers", nothing, ("study", "quick", "--workers", "0"), "workers must be positive"),
     ("unknown group", nothing, ("study", "paper", "--groups", "mian"), "did you mean main?"),
     ("no run chosen", nothing, ("study", "paper", "--only", "wgan*"), "names a run"),
-    ("stores without merge", nothing, ("study", "quick", "here"), "stores must be left out except for merge"),
+    ("unknown word of study", nothing, ("study", "clams"), "did you mean claims?"),
+    ("stores without merge", nothing, ("study", "quick", "here"), "stores must be left out of study quick"),
+    (
+        "groups of claims",
+        nothing,
+        ("study", "claims", "--groups", "main"),
+        "left out of study claims",
+    ),
+    ("seeds of no digit", nothing, ("study", "quick", "--seeds", "²"), "seeds must be"),
+    ("no such device", nothing, (*TRAIN, "--data", "ring", "--device", "cuda:99"), "one of cpu"),
+    ("no device at all", nothing, (*TRAIN, "--device", "cudafoo"), "device must be auto, cpu or cuda"),
+    (
+        "endless penalty",
+        nothing,
+        (*TRAIN, "--penalty", "inf"),
+        "penalty must be zero or positive",
+    ),
+    (
+        "images of another folder",
+        images_of_another_folder,
+        (*TRAIN, "--data", "images", "--data-dir", "mine"),
+        "data_dir (there",
+    ),
+    ("fields of another version", fields_of_another_version, TRAIN, "config.json is damaged"),
+    ("damaged theory", not_json, ("theory", "--out", "out"), "theory.json is not JSON"),
+    ("damaged metrics", a_torn_record, ("report", "out"), "metrics.jsonl is damaged"),
+    ("sample of a negative seed", nothing, ("sample", "nowhere", "--seed", "-1"), "seed must be zero or"),
+    ("sample as jpeg", nothing, ("sample", "nowhere", "--out", "x.jpg"), "ends in .png or .npz"),
+    ("evaluation of no run", nothing, ("evaluate", "nowhere"), "nowhere/config.json is missing"),
+    ("w1bench nowhere", a_file_in_the_way, ("w1bench", "--json", "out/here.json"), "out"),
     ("merge of nothing", nothing, ("study", "merge"), "onelip study merge A B --into C"),
     ("merge of no store", nothing, ("study", "merge", "nowhere"), "nowhere is no store"),
     ("bad seeds", nothing, ("study", "quick", "--seeds", "a-b"), "seeds must be"),

@@ -15,6 +15,7 @@ from benchmarks.performance_page import BLOCKS as PERFORMANCE
 from benchmarks.scaling_page import BLOCKS as SCALING
 from onelip.files import write_json
 from onelip.gan.config import METHODS
+from onelip.provenance import shown
 from onelip.study import table
 from onelip.study.claims import table as claims
 from onelip.study.claims.evidence import digest
@@ -45,7 +46,7 @@ def quick():
     where = json.loads(start)["machine"]
     return (
         f"{table.markdown(summary['runs'])}\n\n"
-        f"Measured at commit {json.loads(start)['commit'][:7]} on {where['processor']}, {where['cores']} "
+        f"Measured at commit {shown(json.loads(start)['commit'])} on {where['processor']}, {where['cores']} "
         f"cores, {where['memory_gib']} GiB, {where['system']}; two runs at a time, one thread each."
     )
 
@@ -57,7 +58,7 @@ def soundness():
     return (
         f"- Held against the dense matrix's SVD on {layers['count']:,} random layers of every type, stride, "
         f"padding and dtype ({zeros:,} of them zero maps): {layers['violations']} violations of "
-        f"lower ≤ ‖A‖₂ ≤ upper (seed {layers['seed']}, commit {layers['commit'][:7]}; "
+        f"lower ≤ ‖A‖₂ ≤ upper (seed {layers['seed']}, commit {shown(layers['commit'])}; "
         "`python benchmarks/soundness_layers.py` repeats it)."
     )
 

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from onelip.errors import ArgumentError, OnelipError
-from onelip.gan.config import TrainConfig
+from onelip.errors import EXIT_DIVERGED, EXIT_INTERRUPTED, ArgumentError, OnelipError
+from onelip.files import require_place
+from onelip.gan.config import TrainConfig, require_name, require_seed
 from onelip.options import Audit, Command, Evaluate, Report, Sample, Study, Theory, Train
 from onelip.study.w1bench.run import W1Bench
 from onelip.study.w1bench.run import run as w1bench
@@ -26,8 +27,6 @@ from onelip.study.w1bench.run import run as w1bench
 if TYPE_CHECKING:
     from onelip.study.jobs import Outcome
     from onelip.study.progress import Progress
-
-EXIT_INTERRUPTED = 130  # what a shell reports for a process that Ctrl-C ended
 
 
 def train(options: Train) -> int:
@@ -47,29 +46,36 @@ def train(options: Train) -> int:
     RunFolder(job.path).claim(config)
     with _progress({job.name: config.steps}) as progress:
         outcomes = run_jobs([job], workers=1, progress=progress)
-    return _exit_code(outcomes, 1) or _say(f"the run is in {job.path}")
+    code = _exit_code(outcomes, 1)
+    if code == 0 and any(o.result is not None and o.result.status == "diverged" for o in outcomes):
+        _say(f"the run diverged: what it recorded is in {job.path}")
+        return EXIT_DIVERGED
+    return code or _say(f"the run is in {job.path}")
 
 
 def sample(options: Sample) -> int:
     if options.count < 1:
         raise ArgumentError("count", "positive", options.count, "pass --count 64")
+    require_seed(options.seed)
+    kind = options.format or options.out.suffix.removeprefix(".")
+    if kind not in ("png", "npz"):
+        raise ArgumentError("out", "a name that ends in .png or .npz", options.out, "or pass --format png")
     from onelip.gan.run import RunFolder
     from onelip.gan.sampling import write_samples
 
-    kind = options.format or ("npz" if options.out.suffix == ".npz" else "png")
+    require_place(options.out)
     step = write_samples(RunFolder(options.run), options.count, options.seed, options.out, kind)
     print(f"{options.count} samples of step {step} in {options.out}")
     return 0
 
 
 def study(options: Study) -> int:
-    from onelip.study.presets import expand
+    from onelip.study.presets import PRESETS, expand
 
+    require_name("preset", options.preset, (*PRESETS, *_OWN))
+    _refuse_what_is_of_another(options)
     if options.preset == "merge":
         return _merge(options)
-    if options.stores:
-        received = " ".join(map(str, options.stores))
-        raise ArgumentError("stores", "left out except for merge", received, "see onelip study --help")
     if options.preset == "claims":
         from onelip.study.claims.run import run_claims
 
@@ -97,6 +103,21 @@ def study(options: Study) -> int:
     report = write_results(f"onelip study: {options.preset}", configs, out, store)
     _say(f"{len(configs)} runs and their figures in {time.monotonic() - began:.0f} s: open {report}")
     return code
+
+
+# Options of `onelip study` that only one of its words takes.
+_OWN = {"merge": {"stores", "into"}, "claims": {"results", "json"}}
+
+
+def _refuse_what_is_of_another(options: Study) -> None:
+    """An option that would change nothing is a misunderstanding: better said than ignored."""
+    own, of_any = _OWN.get(options.preset), set[str]().union(*_OWN.values())
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        taken = field.name not in of_any if own is None else field.name in own
+        if not taken and field.name != "preset" and value != field.default:
+            requirement = f"left out of study {options.preset}"
+            raise ArgumentError(field.name, requirement, value, "see onelip study --help")
 
 
 def _plan(options: Study, configs: dict[str, TrainConfig], missing: set[str]) -> int:
@@ -141,6 +162,8 @@ def evaluate(options: Evaluate) -> int:
 
     settings = {f.name: getattr(options, f.name) for f in dataclasses.fields(Evaluate)}
     out = settings.pop("json") or options.run / "evaluation.json"
+    RunFolder(options.run).config()  # no folder is made for what is no run
+    require_place(out)
     result = evaluate_run(RunFolder(settings.pop("run")), **settings)
     write_json(out, result)
     Console().print(table(result))
@@ -166,6 +189,7 @@ def report(options: Report) -> int:
 
     runs = read_study(options.study)
     out = options.out or options.study / "report.html"
+    require_place(out)
     title = f"onelip study: {options.study.resolve().name}"
     write_report(title, runs, out, options.study, options.claims, options.w1bench)
     return _say(f"{len(runs)} runs: open {out}")

@@ -1,5 +1,8 @@
 """Typed errors. Every message names the argument, its requirement, what was received, and the way out."""
 
+EXIT_DIVERGED = 1  # of `onelip train`; in a study a run that diverges is a finding
+EXIT_INTERRUPTED = 130  # what a shell reports for a process that Ctrl-C ended
+
 
 class OnelipError(Exception):
     """Base of all that onelip raises on purpose; the command turns it into one line and exit code 2."""

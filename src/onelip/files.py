@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -16,8 +20,46 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
+        _sync(path.parent)
+    except OSError as error:
+        error.filename = str(path)  # the name that the user knows
+        error.filename2 = None
+        raise
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink()
+
+
+def _sync(folder: Path) -> None:
+    """The new name to disk, where the file system can: after a power cut the old one would stand there."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Alone with a file that several processes read, change and write; the others wait.
+
+    The lock is a file beside it, for `path` itself is replaced.
+    """
+    with path.with_name(f".{path.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def require_place(path: Path) -> None:
+    """Make the folder of a file that is to be written, before the work whose result it is to hold.
+
+    Raises OSError, which names the folder, where nothing can be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(path.parent, os.W_OK) or path.is_dir():
+        code = errno.EISDIR if path.is_dir() else errno.EACCES
+        raise OSError(code, os.strerror(code), str(path))
 
 
 def write_json(path: Path, value: object) -> None:

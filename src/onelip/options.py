@@ -14,7 +14,10 @@ from onelip.study.w1bench.run import W1Bench
 
 @dataclass(frozen=True)
 class Train(TrainConfig):
-    """Train one generator and critic; the same command again continues an interrupted run."""
+    """Train one generator and critic; the same command again continues an interrupted run.
+
+    Exit code 1 where a loss became NaN or infinite; what was recorded is kept.
+    """
 
     out: Path | None = None
     """Run folder (default: runs/<data>-<method>-<seed>)."""
@@ -44,7 +47,7 @@ class Sample:
 class Study:
     """Train every run of a preset that is missing, and write figures and a report. Resumes where it stopped.
 
-    quick: clip, gp and sn side by side on MNIST in minutes. paper: the whole study, about a day of one core.
+    quick: clip, gp and sn side by side on MNIST in minutes. paper: the whole study, about 30 hours of a core.
     merge A B ...: put the runs of several stores into one. claims: what the results say of every claim.
     """
 

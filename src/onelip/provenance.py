@@ -38,6 +38,18 @@ def commit() -> str | None:
     return head + ("+dirty" if changed else "")
 
 
+def shown(commit: str | None) -> str:
+    """A recorded commit in a few characters, and whether the tree differed from it.
+
+    >>> shown("0123456789abcdef+dirty"), shown(None)
+    ('0123456+dirty', 'none')
+    """
+    if commit is None:
+        return "none"
+    head, plus, dirty = commit.partition("+")
+    return head[:7] + plus + dirty
+
+
 def machine() -> dict[str, object]:
     """Processor, cores, memory, system and accelerator."""
     import torch

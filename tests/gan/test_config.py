@@ -41,6 +41,7 @@ def test_every_default_of_a_method_can_be_set(method):
         ("seed", -1, "pass --seed 0"),
         ("beta1", 1.0, r"in \[0, 1\)"),
         ("penalty", -1.0, "pass --penalty 10"),
+        ("penalty", float("nan"), "pass --penalty 10"),
         ("gamma", 0.0, "pass --gamma 1"),
         ("tolerance", 1.5, "pass --tolerance 0.01"),
     ],
@@ -68,3 +69,12 @@ def test_where_a_run_is_computed_is_no_difference():
     a = dataclasses.asdict(TrainConfig(device="cpu", data_dir="here", width=8))
     b = dataclasses.asdict(TrainConfig(device="cuda", data_dir="there", width=16))
     assert differing_fields(a, b) == {"width": (8, 16)}
+
+
+def test_a_folder_of_images_is_the_data_set(monkeypatch, tmp_path):
+    """Under its full name, so that the same folder is the same from everywhere."""
+    monkeypatch.chdir(tmp_path)
+    folders = [TrainConfig(data="images", data_dir=name).resolved() for name in ("cats", "dogs")]
+    cats, dogs = map(dataclasses.asdict, folders)
+    assert differing_fields(cats, dogs) == {"data_dir": (str(tmp_path / "cats"), str(tmp_path / "dogs"))}
+    assert differing_fields(cats, cats | {"device": "cuda"}) == {}

@@ -156,3 +156,15 @@ def test_the_gpu_starts_like_the_cpu(small, tmp_path):
     for name in MEASURED_EVERY_STEP - CLOCK:
         assert first["cuda"][name] == pytest.approx(first["cpu"][name], rel=1e-3, abs=1e-5)
     assert torch.cuda.is_available()
+
+
+def test_records_that_a_checkpoint_outlived_are_missed(small, tmp_path):
+    """As after a power cut that took some of what was written: the gap is not passed over in silence."""
+    config = small(method="none", data="ring")
+    train(config, tmp_path, should_stop=lambda: len(RunFolder(tmp_path).records()) >= 8)
+    run = RunFolder(tmp_path)
+    lines = run.metrics_path.read_bytes().splitlines(keepends=True)
+    for left in (lines[:3], [*lines[:3], b"\0" * 40 + b"\n"], []):
+        run.metrics_path.write_bytes(b"".join(left))
+        with pytest.raises(CheckpointError, match=f"ends at step {min(3, len(left))}, and the checkpoint"):
+            train(config, tmp_path)

@@ -100,5 +100,5 @@ BENCHMARK = [
     _ESTIMATES
     | {"dim": 16, "funnels": 4, "critic": "best", "steps": 9, "seconds": 15.0}
     | {"certified": 1.0, "witnessed": 0.9, "config": {"seed": 7}}
-    | {"standard_errors": dict.fromkeys(_ESTIMATES, 0.001)}
+    | {"standard_errors": dict.fromkeys(_ESTIMATES, 0.001), "samples": {"gradients": 4096, "w1": 1000}}
 ]

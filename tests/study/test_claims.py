@@ -480,6 +480,17 @@ def test_what_is_damaged_or_of_another_preset_is_refused(results):
         read_evidence(results)
 
 
+def test_seeds_that_the_preset_does_not_have_are_said_and_not_counted(results):
+    path = results / "study" / "runs" / "sn-0.json"
+    before = run_claims(results, results / "claims.json")
+    record = json.loads(path.read_text())
+    record["config"] |= {"seed": 9, "width": 64}
+    record["summary"]["seed"] = 9
+    path.with_name("sn-9.json").write_text(json.dumps(record | {"name": "sn-9"}))
+    after = run_claims(results, results / "claims.json")
+    assert after == before + "\n\nnot of the preset, and no part of this: sn-9"
+
+
 def test_every_number_that_is_printed_is_one_of_the_verdict(results):
     """Of reason and number lines; criterion and sources are words."""
     evidence = read_evidence(results)

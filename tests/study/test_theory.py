@@ -18,7 +18,8 @@ from onelip.study.progress import LineProgress
 from onelip.study.theory import disjoint, duality, power, product
 from onelip.study.theory.critics import Fit, build, certificate, frozen
 from onelip.study.theory.figures import write_figure
-from onelip.study.theory.run import EXPERIMENTS, Outcome, _ended, experiments, read_results, run_theory
+from onelip.study.theory.results import read_theory
+from onelip.study.theory.run import EXPERIMENTS, Outcome, _ended, experiments, run_theory
 
 FIT = Fit(steps=25, batch=32, lr=5e-3)
 SMALL = {
@@ -191,7 +192,7 @@ def test_results_are_kept_and_a_failure_stops_nothing_else(results, tmp_path):
     """One process: `product` finds no digits, while `power` is there already with this configuration."""
     outcome = _ended("power", "result", {"cpu_seconds": 1.0, "result": results["power"]}, SMALL, tmp_path)
     assert outcome == Outcome("power", "measured")
-    stored = read_results(tmp_path)["power"]
+    stored = read_theory(tmp_path)["power"]
     assert stored["config"]["size"] == 32
     assert stored["provenance"]["versions"]["torch"] == torch.__version__
     before = (tmp_path / "theory.json").read_bytes()
@@ -214,7 +215,7 @@ def test_an_interruption_ends_the_workers_and_loses_nothing_finished(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run_theory(configs, tmp_path, progress, data_dir="data/mnist")
     assert multiprocessing.active_children() == []
-    assert read_results(tmp_path) == {}
+    assert read_theory(tmp_path) == {}
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

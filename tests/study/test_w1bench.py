@@ -341,8 +341,9 @@ def test_an_interrupt_keeps_what_is_finished(options, monkeypatch, capsys):
 def test_another_setting_is_another_run(options):
     run(options)
     records = read_records(options.json)
-    assert find(records, plan(options)[0]) == records[0]
-    assert find(records, plan(dataclasses.replace(options, steps=4))[0]) is None
+    assert find(records, plan(options)[0], options.w1_samples) == records[0]
+    assert find(records, plan(options)[0], options.w1_samples + 1) is None
+    assert find(records, plan(dataclasses.replace(options, steps=4))[0], options.w1_samples) is None
 
 
 def test_equal_cells_give_equal_numbers(options):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import math
 import sys
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from torch.export import ExportedProgram
 from onelip.certificate.archive import read_program
 from onelip.certificate.certify import Certificate, Layer, certify
 from onelip.errors import ArgumentError
+from onelip.files import require_place, write_json
 
 EXIT_EXCEEDED = 1
 
@@ -51,7 +51,7 @@ class AuditResult:
             "upper": _number(c.upper),
             "method": c.method,
             "why": c.why,
-            "max_lipschitz": self.max_lipschitz,
+            "max_lipschitz": None if self.max_lipschitz is None else _number(self.max_lipschitz),
             "passed": self.passed,
             "advice": list(self.advice),
             "layers": [{**asdict(layer), "cumulative": _number(layer.cumulative)} for layer in c.layers],
@@ -100,8 +100,8 @@ def run_audit(
     result = audit(network, shape, max_lipschitz)
     render(result, console or Console())
     if json_out is not None:
-        json_out.parent.mkdir(parents=True, exist_ok=True)
-        json_out.write_text(json.dumps(result.to_json(), indent=1) + "\n")
+        require_place(json_out)
+        write_json(json_out, result.to_json())
     return 0 if result.passed else EXIT_EXCEEDED
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from onelip.data.names import DATASETS
@@ -109,6 +111,9 @@ class TrainConfig:
         defaults = {k: v for k, v in METHODS[self.method].items() if getattr(self, k) is None}
         if self.power_iterations is None and self.tolerance is None:
             defaults |= {"tolerance": 0.01} if self.method == "sn-operator" else {"power_iterations": 1}
+        if self.data == "images" and self.data_dir is not None:
+            # Here the folder is the data set: its name must say the same from everywhere.
+            defaults["data_dir"] = str(Path(self.data_dir).resolve())
         config = dataclasses.replace(self, **defaults)
         config._validate()
         return config
@@ -119,10 +124,9 @@ class TrainConfig:
         require_name("optimizer", str(self.optimizer), OPTIMIZERS)
         if self.data == "images" and self.data_dir is None:
             raise ArgumentError("data_dir", "given for data = images", None, "pass --data-dir FOLDER")
-        if self.device not in ("auto", "cpu") and not self.device.startswith("cuda"):
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             raise ArgumentError("device", "auto, cpu or cuda", self.device, "leave it at auto")
-        if self.seed < 0:
-            raise ArgumentError("seed", "zero or a positive integer", self.seed, "pass --seed 0")
+        require_seed(self.seed)
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.name in _POSITIVE and value is not None and not (value > 0 and math.isfinite(value)):
@@ -132,8 +136,8 @@ class TrainConfig:
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ArgumentError(name, "in [0, 1)", getattr(self, name), "leave it to the method")
-        if self.penalty < 0:
-            raise ArgumentError("penalty", "zero or positive", self.penalty, "pass --penalty 10")
+        if not 0 <= self.penalty < math.inf:
+            raise ArgumentError("penalty", "zero or positive, and finite", self.penalty, "pass --penalty 10")
         for name in ("evaluate_every", "certify_every"):
             if getattr(self, name) < 0:
                 raise ArgumentError(name, "zero or positive", getattr(self, name), "0 means never")
@@ -153,8 +157,9 @@ _POSITIVE = {
     *("gradients_every", "layers_every", "samples_every", "checkpoint_every"),
 }
 
-# Where a run was computed is no part of what was computed.
+# Where a run was computed is no part of what was computed, unless a folder is the data set.
 _PLACE = frozenset({"data_dir", "device"})
+_PLACE_OF_IMAGES = _PLACE - {"data_dir"}
 
 
 def require_name(argument: str, received: str, known: Iterable[str]) -> None:
@@ -167,11 +172,27 @@ def require_name(argument: str, received: str, known: Iterable[str]) -> None:
     raise ArgumentError(argument, "one of " + ", ".join(names), received, remedy)
 
 
+def require_seed(seed: int) -> None:
+    """Raise ArgumentError for one that no generator of random numbers takes."""
+    if seed < 0:
+        raise ArgumentError("seed", "zero or a positive integer", seed, "pass --seed 0")
+
+
 def differing_fields(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """The fields in which two configurations would train differently.
 
     >>> differing_fields({"seed": 0, "device": "cpu"}, {"seed": 1, "device": "cuda"})
     {'seed': (0, 1)}
     """
-    names = sorted((a.keys() | b.keys()) - _PLACE)
+    place = _PLACE_OF_IMAGES if "images" in (a.get("data"), b.get("data")) else _PLACE
+    names = sorted((a.keys() | b.keys()) - place)
     return {name: (a.get(name), b.get(name)) for name in names if a.get(name) != b.get(name)}
+
+
+def said_of(differing: dict[str, tuple[Any, Any]], now: str = "now") -> str:
+    """Differing fields in words.
+
+    >>> said_of({"seed": (0, 1)})
+    'seed (there 0, now 1)'
+    """
+    return ", ".join(f"{name} (there {a}, {now} {b})" for name, (a, b) in differing.items())

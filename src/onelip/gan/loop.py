@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import resource
 import time
 from collections.abc import Callable
@@ -78,6 +79,7 @@ def _train(
                 _draw_samples(players, config, run, step)
             stopping = step < config.steps and should_stop()
             if stopping or step % config.checkpoint_every == 0 or step == config.steps:
+                os.fsync(metrics.fileno())  # never a checkpoint of steps whose records a power cut took
                 saved = save_checkpoint(run.checkpoints_path, step, players.state_dict())
                 if stopping:
                     return RunResult("interrupted", step, f"saved {saved}")

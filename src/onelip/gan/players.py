@@ -10,6 +10,7 @@ from torch import nn
 
 from onelip.constraint.activation import MaxMin
 from onelip.constraint.apply import constrain
+from onelip.errors import ArgumentError
 from onelip.gan.config import TrainConfig
 from onelip.gan.networks import build_critic, build_generator, leaky
 from onelip.gan.random import Stream, derived_seed
@@ -89,9 +90,18 @@ def _critic(config: TrainConfig, shape: tuple[int, ...], device: torch.device) -
 
 
 def run_device(config: TrainConfig) -> torch.device:
-    if config.device == "auto":
+    return available_device(config.device)
+
+
+def available_device(name: str) -> torch.device:
+    """The device of that name; auto: a GPU where there is one. Raises ArgumentError for one that is not."""
+    if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(config.device)
+    there = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    there += [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    if name not in there:
+        raise ArgumentError("device", f"auto or one of {', '.join(there)} here", name, "leave it at auto")
+    return torch.device(name)
 
 
 def _optimizer(config: TrainConfig, module: nn.Module, lr: float | None) -> torch.optim.Optimizer:

@@ -15,17 +15,18 @@ import dataclasses
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from onelip.errors import CheckpointError
 from onelip.files import write_json
-from onelip.gan.config import TrainConfig, differing_fields
+from onelip.gan.config import TrainConfig, differing_fields, said_of
 
 TAIL_BYTES = 65_536
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,14 @@ class RunFolder:
 
     def config(self) -> TrainConfig:
         """The stored configuration; CheckpointError where the folder holds none."""
-        return TrainConfig(**self._read("config.json", "is this a run folder?"))
+        return self._read("config.json", "is this a run folder?", lambda fields: TrainConfig(**fields))
 
     def result(self) -> RunResult | None:
         """How the run ended, None where it has not."""
         if not (self.path / "result.json").exists():
             return None
-        return RunResult(**self._read("result.json", "delete it to continue from the last checkpoint"))
+        remedy = "delete it to continue from the last checkpoint"
+        return self._read("result.json", remedy, lambda fields: RunResult(**fields))
 
     def finish(self, result: RunResult) -> RunResult:
         write_json(self.path / "result.json", dataclasses.asdict(result))
@@ -81,9 +83,9 @@ class RunFolder:
             return
         differing = differing_fields(dataclasses.asdict(self.config()), ours)
         if differing:
-            fields = ", ".join(f"{name} (there {a}, now {b})" for name, (a, b) in differing.items())
+            said = said_of(differing)
             raise CheckpointError(
-                f"{self.path} holds a run of another configuration: {fields}: choose another --out"
+                f"{self.path} holds a run of another configuration: {said}: choose another --out"
             )
 
     @contextmanager
@@ -108,18 +110,21 @@ class RunFolder:
         """When and where the run was started or continued: step, threads, commit, versions, machine."""
         if not (self.path / "starts.json").exists():
             return []
-        return self._read("starts.json", "delete it")["starts"]
+        return self._read("starts.json", "delete it", lambda found: found["starts"])
 
     def sample_shape(self) -> tuple[int, ...]:
         """Shape of one sample, so that the generator can be rebuilt without the data."""
-        return tuple(self._read("starts.json", "train the run first")["sample_shape"])
+        return self._read("starts.json", "train the run first", lambda found: tuple(found["sample_shape"]))
 
     def records(self) -> list[dict[str, Any]]:
         """Every whole record; a torn last line, left by a kill, is not one."""
         if not self.metrics_path.exists():
             return []
         lines = self.metrics_path.read_bytes().splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith(b"\n")]
+        try:
+            return [json.loads(line) for line in lines if line.endswith(b"\n")]
+        except ValueError as error:
+            raise CheckpointError(f"{self.metrics_path} is damaged ({error}): train the run anew") from None
 
     def last_step(self) -> int:
         """The step of the newest record, read from the end of the file: cheap enough to poll."""
@@ -133,20 +138,35 @@ class RunFolder:
         return json.loads(whole[-1])["step"] if whole else 0
 
     def _forget_from(self, step: int) -> None:
-        if not self.metrics_path.exists():
-            return
-        keep = 0
-        for line in self.metrics_path.read_bytes().splitlines(keepends=True):
-            if not line.endswith(b"\n") or json.loads(line)["step"] >= step:
+        """Keep the records of the steps before `step`; CheckpointError where some of them are not there."""
+        keep = last = 0
+        lines = self.metrics_path.read_bytes().splitlines(keepends=True) if self.metrics_path.exists() else []
+        for line in lines:
+            found = _step_of(line)
+            if found is None or found >= step:
                 break
-            keep += len(line)
-        os.truncate(self.metrics_path, keep)
+            keep, last = keep + len(line), found
+        if last != step - 1:
+            raise CheckpointError(
+                f"{self.metrics_path} ends at step {last}, and the checkpoint is of step {step - 1}: "
+                f"delete {self.path} to train the run anew"
+            )
+        if lines:
+            os.truncate(self.metrics_path, keep)
 
-    def _read(self, name: str, remedy: str) -> dict[str, Any]:
+    def _read(self, name: str, remedy: str, as_needed: Callable[[Any], T]) -> T:
         path = self.path / name
         try:
-            return json.loads(path.read_text())
+            return as_needed(json.loads(path.read_text()))
         except FileNotFoundError:
             raise CheckpointError(f"{path} is missing: {remedy}") from None
-        except ValueError:
-            raise CheckpointError(f"{path} is not valid JSON: {remedy}") from None
+        except (ValueError, TypeError, KeyError) as error:
+            raise CheckpointError(f"{path} is damaged ({error}): {remedy}") from None
+
+
+def _step_of(line: bytes) -> int | None:
+    """The step of a record; None for what a kill or a power cut left of one."""
+    try:
+        return json.loads(line)["step"] if line.endswith(b"\n") else None
+    except (ValueError, TypeError, KeyError):
+        return None

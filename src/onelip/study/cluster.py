@@ -64,7 +64,7 @@ def _require_answer(address: str) -> None:
         return
     host, _, port = address.rpartition(":")
     remedy = "start one with `ray start --head`, or leave --ray-address out"
-    if not host or not port.isdigit():
+    if not host or not port.isdecimal():
         raise ArgumentError("ray-address", "auto, local or HOST:PORT", address, remedy)
     try:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()

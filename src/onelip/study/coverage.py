@@ -54,8 +54,9 @@ def ours(runs: Iterable[StoredRun], data: str) -> list[Row]:
 def _row(setting: str, data: str, runs: list[StoredRun]) -> Row:
     name = SECOND[data][1]
     finished = [run.summary["last"] for run in runs if f"final/{name}" in run.summary["last"]]
-    diverged = len(runs) - len(finished)
-    said = f"here, {len(runs)} seeds" + (f", {diverged} diverged" if diverged else "")
+    diverged = sum(run.summary["status"] == "diverged" for run in runs)
+    said = f"here, {len(runs)} seed" + ("s" if len(runs) > 1 else "")
+    said += f", {diverged} diverged" if diverged else ""
     modes = sum(last["final/modes"] for last in finished) / len(runs)
     second = float(np.mean([last[f"final/{name}"] for last in finished])) if finished else np.nan
     return Row(setting.removeprefix(f"{data}-"), modes, second, said)

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich import box
 from rich.table import Table
 from safetensors import SafetensorError
@@ -16,7 +15,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from onelip.errors import ArgumentError, CheckpointError
+from onelip.gan.config import require_seed
 from onelip.gan.networks import build_generator
+from onelip.gan.players import available_device
 from onelip.gan.run import RunFolder
 from onelip.gan.sampling import generate
 from onelip.metrics.images import Extractor
@@ -55,8 +56,9 @@ def evaluate_run(
     config = run.config()
     if samples is not None and samples < 1:
         raise ArgumentError("samples", "positive", samples, "leave it out")
+    require_seed(seed)
     generator = finished_generator(run)
-    place = _device(device)
+    place = str(available_device(device))
     extractor = None if features is None else import_extractor(features, place)
     stick = yardstick(config.data, data_dir or config.data_dir, extractor, place)
     count = stick.samples if samples is None else samples
@@ -142,11 +144,3 @@ def _cell(metrics: dict[str, Any], name: str) -> str:
         return f"{metrics['modes']} of {metrics['of']}"
     error = metrics.get(f"{name}_standard_error")
     return f"{metrics[name]:.4g}" + ("" if error is None else f" ± {error:.2g}")
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name != "cpu" and not (name.startswith("cuda") and torch.cuda.is_available()):
-        raise ArgumentError("device", "auto, cpu, or cuda where there is a GPU", name, "leave it at auto")
-    return name

@@ -89,16 +89,17 @@ def smooth(
 def draw_curves(
     axes: Axes, curves: list[Curve], color: str, label: str | None = None, style: str = "-"
 ) -> None:
-    """One seed: raw faint, smoothed on top. Several: the mean of the smoothed, and their range as a band."""
-    smoothed = [smooth(curve.values) for curve in curves]
-    length = min(len(values) for values in smoothed)
-    steps = curves[0].steps[:length]
-    stack = np.stack([values[:length] for values in smoothed])
+    """One seed: raw faint, smoothed on top. Several: the mean of the smoothed, and their range as a band.
+
+    Up to the end of the shortest run, at its steps: others may have been measured at other ones.
+    """
+    steps = min(curves, key=lambda curve: curve.steps[-1]).steps
+    stack = np.stack([np.interp(steps, curve.steps, smooth(curve.values)) for curve in curves])
     for curve in curves:
         axes.plot(curve.steps, curve.values, color=color, alpha=0.18, linewidth=0.6, zorder=1)
     if len(curves) > 1:
         axes.fill_between(steps, stack.min(0), stack.max(0), color=color, alpha=0.25, linewidth=0)
-    marker = "o" if length <= MARKED_POINTS else None
+    marker = "o" if len(steps) <= MARKED_POINTS else None
     axes.plot(
         steps, stack.mean(0), style, color=color, linewidth=1.6, label=label, marker=marker, ms=3, zorder=2
     )

@@ -58,12 +58,12 @@ def write_plane(store: Path, setting: str, plane: Plane) -> None:
     """STORE/plane/<setting>.json, of four significant digits: a picture's resolution."""
     content = {name: _rounded(value) for name, value in vars(plane).items()}
     (store / "plane").mkdir(parents=True, exist_ok=True)
-    write_atomically(_path(store, setting), json.dumps(content, separators=(",", ":")).encode() + b"\n")
+    write_atomically(plane_path(store, setting), json.dumps(content, separators=(",", ":")).encode() + b"\n")
 
 
 def read_plane(store: Path, setting: str) -> Plane | None:
     """None where the store holds none; CheckpointError where its file is damaged."""
-    path = _path(store, setting)
+    path = plane_path(store, setting)
     if not path.exists():
         return None
     try:
@@ -73,7 +73,7 @@ def read_plane(store: Path, setting: str) -> Plane | None:
         raise CheckpointError(f"{path} is damaged ({error}): delete it") from None
 
 
-def _path(store: Path, setting: str) -> Path:
+def plane_path(store: Path, setting: str) -> Path:
     return store / "plane" / f"{setting}.json"
 
 

@@ -212,7 +212,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     seeds: list[int] = []
     for part in text.split(","):
         first, dash, last = part.partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+        if not first.isdecimal() or (dash and not last.isdecimal()):
             raise ArgumentError("seeds", "numbers and ranges", text, "pass for example --seeds 0-4")
         seeds += range(int(first), int(last if dash else first) + 1)
     if not seeds or len(set(seeds)) < len(seeds):

@@ -31,7 +31,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -41,11 +40,12 @@ from PIL import Image
 
 from onelip.errors import CheckpointError
 from onelip.files import write_atomically
-from onelip.gan.config import TrainConfig, differing_fields
-from onelip.gan.run import RunResult
+from onelip.gan.config import TrainConfig, differing_fields, said_of
+from onelip.gan.run import RunFolder, RunResult
 from onelip.gan.sampling import png
+from onelip.study.plane import plane_path
 from onelip.study.presets import PLANAR
-from onelip.study.store import Curve, StoredRun
+from onelip.study.store import Curve, StoredRun, read_run
 
 WINDOWS = 30
 DIGITS = 5  # significant, of what is an estimate; bounds keep all of theirs
@@ -74,7 +74,7 @@ def write_record(store: Path, run: StoredRun) -> None:
     for folder in ("runs", "samples"):
         (store / folder).mkdir(parents=True, exist_ok=True)
     if run.config.seed == 0 and run.pictures:
-        write_atomically(store / "samples" / f"{run.setting}.png", png(strip(run)))
+        write_atomically(_strip_path(store, run.setting), png(strip(run)))
     write_atomically(_path(store, run.name), content.encode() + b"\n")
 
 
@@ -93,7 +93,7 @@ def read_record(store: Path, name: str) -> StoredRun:
         summary = record["summary"]
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged ({error}): delete it to train the run again") from None
-    picture = store / "samples" / f"{name.rpartition('-')[0]}.png"
+    picture = _strip_path(store, name.rpartition("-")[0])
     return StoredRun(name, config, result, curves, summary, (picture,) if picture.exists() else ())
 
 
@@ -104,9 +104,18 @@ def is_stored(store: Path, name: str, config: TrainConfig) -> bool:
     there = dataclasses.asdict(read_record(store, name).config)
     differing = differing_fields(there, dataclasses.asdict(config))
     if differing:
-        fields = ", ".join(f"{field} (there {a}, now {b})" for field, (a, b) in differing.items())
-        raise CheckpointError(f"{store} holds another run {name}: {fields}: choose another --store")
+        said = said_of(differing)
+        raise CheckpointError(f"{store} holds another run {name}: {said}: choose another --store")
     return True
+
+
+def fuller(record: StoredRun, folder: Path) -> StoredRun:
+    """The run of a record with every step where `folder` is of the same run, ended alike; else the record."""
+    if not (folder / "config.json").exists():
+        return record
+    there = RunFolder(folder)
+    same = not differing_fields(dataclasses.asdict(there.config()), dataclasses.asdict(record.config))
+    return read_run(folder) if same and there.result() == record.result else record
 
 
 def merge(sources: list[Path], into: Path) -> int:
@@ -122,17 +131,23 @@ def merge(sources: list[Path], into: Path) -> int:
                 is_stored(store, path.stem, config)
             found.setdefault(path.stem, source)
     missing = {name: source for name, source in found.items() if not _path(into, name).exists()}
-    for folder in ("runs", "samples"):
-        (into / folder).mkdir(parents=True, exist_ok=True)
+    (into / "runs").mkdir(parents=True, exist_ok=True)
     for name, source in missing.items():
+        _copy_pictures(source, into, name)  # before the record, which says that all is there
         write_atomically(_path(into, name), _path(source, name).read_bytes())
-    for source in sources:
-        for picture in sorted([*source.glob("samples/*.png"), *source.glob("plane/*.json")]):
-            copy = into / picture.relative_to(source)
-            if not copy.exists():
-                copy.parent.mkdir(exist_ok=True)
-                shutil.copyfile(picture, copy)
     return len(missing)
+
+
+def _copy_pictures(source: Path, into: Path, name: str) -> None:
+    """What the store draws of a setting comes from its run of seed 0, and goes where that goes."""
+    setting, _, seed = name.rpartition("-")
+    if seed != "0":
+        return
+    for picture in (_strip_path(source, setting), plane_path(source, setting)):
+        if picture.exists():
+            copy = into / picture.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(copy, picture.read_bytes())
 
 
 def thinned(curves: dict[str, Curve], windows: int = WINDOWS) -> dict[str, Curve]:
@@ -227,3 +242,7 @@ def _curve(plain: dict[str, Any]) -> Curve:
 
 def _path(store: Path, name: str) -> Path:
     return store / "runs" / f"{name}.json"
+
+
+def _strip_path(store: Path, setting: str) -> Path:
+    return store / "samples" / f"{setting}.png"

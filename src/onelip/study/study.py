@@ -14,7 +14,7 @@ from onelip.study.gallery import write_figures
 from onelip.study.jobs import Job, Outcome, Start
 from onelip.study.processes import ProcessWorker
 from onelip.study.progress import Progress
-from onelip.study.records import is_stored, read_record
+from onelip.study.records import fuller, is_stored, read_record
 from onelip.study.report.page import write_report
 from onelip.study.store import StoredRun, read_run
 
@@ -46,7 +46,7 @@ def run_study(
 def write_results(title: str, configs: dict[str, TrainConfig], out: Path, store: Path | None = None) -> Path:
     """Summary, figures and report of the runs, as far as they have come; returns the report's path."""
     store = out / "store" if store is None else store
-    runs = [_stored(name, out, store) for name in configs]
+    runs = [_stored(name, config, out, store) for name, config in configs.items()]
     if not any(run.curves for run in runs):
         raise OnelipError(f"no run in {out} recorded a step: there is nothing to draw")
     summary = {"provenance": provenance(), "runs": {run.name: run.summary for run in runs}}
@@ -56,7 +56,7 @@ def write_results(title: str, configs: dict[str, TrainConfig], out: Path, store:
     return out / "report.html"
 
 
-def _stored(name: str, out: Path, store: Path) -> StoredRun:
-    """The run with all of its records where its folder is here, else as the store has it."""
-    here = (out / "runs" / name / "config.json").exists()
-    return read_run(out / "runs" / name) if here else read_record(store, name)
+def _stored(name: str, config: TrainConfig, out: Path, store: Path) -> StoredRun:
+    """The run as the store has it, with every step where its folder is here; unstored, as far as it came."""
+    folder = out / "runs" / name
+    return fuller(read_record(store, name), folder) if is_stored(store, name, config) else read_run(folder)

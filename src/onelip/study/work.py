@@ -43,6 +43,8 @@ def _threads(job: Job, say: Callable[[str], None]) -> int:
 def _record(job: Job, result: RunResult) -> None:
     if job.store is None or result.status == "interrupted":
         return
-    if job.config.data in PLANAR and job.config.seed == 0 and result.status == "finished":
+    # A run that is never evaluated is for its cost alone.
+    drawn = job.config.data in PLANAR and job.config.seed == 0 and job.config.evaluate_every
+    if drawn and result.status == "finished":
         write_plane(job.store, job.name.rpartition("-")[0], plane_of(RunFolder(job.path)))
     write_record(job.store, read_run(job.path))

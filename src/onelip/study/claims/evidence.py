@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from onelip.errors import CheckpointError, DataError
-from onelip.gan.config import TrainConfig, differing_fields
+from onelip.errors import CheckpointError
+from onelip.gan.config import TrainConfig, differing_fields, said_of
 from onelip.study.claims.statistics import PerSeed
 from onelip.study.presets import PRESETS, expand
 from onelip.study.records import read_records
 from onelip.study.store import StoredRun
+from onelip.study.theory.results import read_theory
 
 PRESET = "paper"
 Measure = Callable[[StoredRun], float]
@@ -32,11 +32,15 @@ class Needs:
 
 @dataclass(frozen=True)
 class Evidence:
-    """runs: by name. theory: by experiment. results: the folder that both come from."""
+    """runs: the preset's, by name. theory: by experiment. results: the folder that both come from.
+
+    ignored: runs that lie there too, whose seed or setting the preset does not have.
+    """
 
     runs: dict[str, StoredRun]
     theory: dict[str, Any]
     results: Path
+    ignored: tuple[str, ...] = ()
 
     def missing(self, needs: Needs) -> tuple[str, ...]:
         runs = [name for name in required_runs(needs) if name not in self.runs]
@@ -110,30 +114,24 @@ def read_evidence(results: Path) -> Evidence:
     Raises CheckpointError for a damaged record and for one that is not the preset's run of its name,
     DataError for a theory.json that is not JSON.
     """
-    runs = read_records(results / "study")
-    for name, config in expand(PRESET).items():
-        if name in runs:
-            _require_same(results / "study", name, runs[name].config, config)
-    path = results / "theory.json"
-    try:
-        theory = json.loads(path.read_text()) if path.exists() else {}
-    except ValueError as error:
-        raise DataError(
-            f"{path} is not JSON ({error}): onelip theory --out {results} writes it anew"
-        ) from None
-    return Evidence(runs, theory, results)
+    found, configs = read_records(results / "study"), expand(PRESET)
+    runs = {name: run for name, run in found.items() if name in configs}
+    for name, run in runs.items():
+        _require_same(results / "study", name, run.config, configs[name])
+    return Evidence(runs, read_theory(results), results, tuple(found.keys() - runs.keys()))
 
 
 def _require_same(store: Path, name: str, there: TrainConfig, now: TrainConfig) -> None:
     differing = differing_fields(dataclasses.asdict(there), dataclasses.asdict(now))
     if differing:
-        fields = ", ".join(f"{field} (there {a}, preset {b})" for field, (a, b) in differing.items())
-        raise CheckpointError(f"{store} holds another run {name}: {fields}: delete it and train the preset's")
+        said = said_of(differing, "preset")
+        raise CheckpointError(f"{store} holds another run {name}: {said}: delete it and train the preset's")
 
 
 def digest(results: Path) -> dict[str, Any]:
     """SHA-256 over the names and contents of all input files, and how many there are."""
-    paths = sorted((results / "study" / "runs").glob("*.json"))
+    configs = expand(PRESET)
+    paths = [path for path in sorted((results / "study" / "runs").glob("*.json")) if path.stem in configs]
     paths += [path for path in (results / "theory.json",) if path.exists()]
     total = hashlib.sha256()
     for path in paths:

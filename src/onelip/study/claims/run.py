@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from onelip.errors import ArgumentError
-from onelip.files import write_json
+from onelip.files import require_place, write_json
 from onelip.provenance import provenance
-from onelip.study.claims.evidence import digest, read_evidence
+from onelip.study.claims.evidence import compact, digest, read_evidence
 from onelip.study.claims.statistics import Estimate
 from onelip.study.claims.table import CLAIMS, sources
 from onelip.study.claims.verdict import Claim, Verdict, decide
@@ -26,8 +26,12 @@ def run_claims(results: Path, out: Path) -> str:
     evidence = read_evidence(results)
     verdicts = {claim: decide(claim, evidence) for claim in CLAIMS}
     claims = {claim.key: as_json(claim, verdict) for claim, verdict in verdicts.items()}
+    require_place(out)
     write_json(out, {"provenance": provenance(), "inputs": digest(results), "claims": claims})
-    return "\n\n".join(block(claim, verdict, out) for claim, verdict in verdicts.items())
+    blocks = [block(claim, verdict, out) for claim, verdict in verdicts.items()]
+    if evidence.ignored:
+        blocks.append(f"not of the preset, and no part of this: {compact(list(evidence.ignored))}")
+    return "\n\n".join(blocks)
 
 
 def as_json(claim: Claim, verdict: Verdict) -> dict[str, Any]:

@@ -37,11 +37,8 @@ function tabulate(table, heads, rows) {
 
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-/** Rows turned into columns, as many as the shortest row has. */
-function columns(rows) {
-  const length = Math.min(...rows.map((row) => row.length));
-  return rows[0].slice(0, length).map((_, i) => rows.map((row) => row[i]));
-}
+/** Rows of one length turned into columns. */
+const columns = (rows) => rows[0].map((_, i) => rows.map((row) => row[i]));
 
 /** Linear between the points and from the origin to the first one. */
 function interpolate(xs, ys, x) {

@@ -73,8 +73,11 @@ function tracesOf(setting, runs, key) {
   const curves = runs.map((run) => curveOf(run, key));
   const smoothed = curves.map(({ values }) => smooth(values, by("smoothing").value / 100));
   if (by("spread").value === "mean" && runs.length > 1) {
-    const x = columns(curves.map((curve) => curve.x)).map(mean);
-    const values = columns(smoothed);
+    // Up to the end of the shortest run, at its steps: others may have been measured at other ones.
+    const { steps } = curves.reduce((a, b) => (b.steps.at(-1) < a.steps.at(-1) ? b : a));
+    const at = (curve, ys) => steps.map((step) => (step < curve.steps[0] ? ys[0] : interpolate(curve.steps, ys, step)));
+    const x = columns(curves.map((curve) => at(curve, curve.x))).map(mean);
+    const values = columns(curves.map((curve, i) => at(curve, smoothed[i])));
     const [low, high] = [Math.min, Math.max].map((end) => values.map((seeds) => end(...seeds)));
     const middle = line(x, values.map(mean), setting, `${setting.title}, mean`, { showlegend: true });
     return [...band(x, low, high, setting.color, 0.22), middle];

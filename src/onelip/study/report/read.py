@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from onelip.errors import ArgumentError, CheckpointError, DataError
-from onelip.study.records import read_records
+from onelip.study.records import fuller, read_records
 from onelip.study.store import StoredRun, read_run
 from onelip.study.w1bench.records import read_records as read_benchmark
 
@@ -23,8 +23,10 @@ def read_study(path: Path) -> list[StoredRun]:
     remedy = "name a folder that `onelip study` wrote, or a store of runs"
     if not path.is_dir():
         raise ArgumentError("study", "a folder", path, remedy)
-    runs = {name: run for store in (path / "store", path) for name, run in read_records(store).items()}
-    runs |= {file.parent.name: read_run(file.parent) for file in sorted(path.glob("runs/*/config.json"))}
+    stored = {name: run for store in (path / "store", path) for name, run in read_records(store).items()}
+    runs = {name: fuller(run, path / "runs" / name) for name, run in stored.items()}
+    folders = [file.parent for file in sorted(path.glob("runs/*/config.json"))]
+    runs |= {folder.name: read_run(folder) for folder in folders if folder.name not in stored}
     if not runs:
         raise CheckpointError(f"{path} holds no run: {remedy}")
     if not any(run.result and run.curves for run in runs.values()):

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
+from onelip.provenance import shown
 from onelip.study.claims.run import number
 from onelip.study.claims.statistics import Estimate
 from onelip.study.store import StoredRun
@@ -96,7 +97,7 @@ def _start(start: dict[str, Any]) -> str:
     )
     accelerator = f", {machine['accelerator']}" if machine["accelerator"] else ""
     commit = start["commit"]
-    code = f"commit <code>{escape(commit[:7])}</code>" if commit else "an installed version"
+    code = f"commit <code>{escape(shown(commit))}</code>" if commit else "an installed version"
     return f"{code}, torch {escape(start['versions']['torch'])}, {escape(place + accelerator)}"
 
 

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from onelip.errors import ArgumentError, OnelipError
-from onelip.files import write_json
 from onelip.gan.config import require_name
 from onelip.provenance import provenance
 from onelip.study.progress import Progress
 from onelip.study.theory import disjoint, duality, power, product
 from onelip.study.theory.figures import write_figure
+from onelip.study.theory.results import keep, read_theory
 
 Config = disjoint.DisjointConfig | duality.DualityConfig | product.ProductConfig | power.PowerConfig
 
@@ -96,18 +96,12 @@ def run_theory(
     outcomes += _measure(missing, out, progress, workers, data_dir)
     for outcome in outcomes:
         if outcome.error is None:
-            write_figure(outcome.name, read_results(out)[outcome.name]["result"], out / "theory")
+            write_figure(outcome.name, read_theory(out)[outcome.name]["result"], out / "theory")
     return outcomes
 
 
-def read_results(out: Path) -> dict[str, Any]:
-    """What OUT/theory.json holds, by experiment; nothing where there is no such file."""
-    path = out / "theory.json"
-    return json.loads(path.read_text()) if path.exists() else {}
-
-
 def _kept(configs: dict[str, Config], out: Path) -> list[str]:
-    stored = read_results(out)
+    stored = read_theory(out)
     return [name for name, c in configs.items() if name in stored and stored[name]["config"] == _plain(c)]
 
 
@@ -157,7 +151,7 @@ def _ended(name: str, kind: str, content: Any, configs: dict[str, Config], out: 
     if kind == "error":
         return Outcome(name, "failed", f"failed: {content}")
     entry = {"config": _plain(configs[name]), "provenance": provenance(), **content}
-    write_json(out / "theory.json", dict(sorted({**read_results(out), name: entry}.items())))
+    keep(out, name, entry)
     return Outcome(name, "measured")
 
 

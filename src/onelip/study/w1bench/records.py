@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from onelip.errors import DataError
-from onelip.files import write_json
+from onelip.files import locked, write_json
 from onelip.study.w1bench.scoring import METRICS, as_config
 from onelip.study.w1bench.settings import Cell, cell_of
 
-_NEEDED = {"dim", "funnels", "critic", "certified", "seconds", "steps", "standard_errors", "config", *METRICS}
+_NEEDED = {
+    *("dim", "funnels", "critic", "certified", "seconds", "steps", "standard_errors", "samples", "config"),
+    *METRICS,
+}
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
@@ -27,9 +30,10 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def find(records: list[dict[str, Any]], cell: Cell) -> dict[str, Any] | None:
-    """The record of a run with exactly this configuration."""
-    return next((record for record in records if record["config"] == as_config(cell)), None)
+def find(records: list[dict[str, Any]], cell: Cell, w1_samples: int) -> dict[str, Any] | None:
+    """The record of a run with exactly this configuration, scored on as many samples."""
+    config = as_config(cell)
+    return next((r for r in records if r["config"] == config and r["samples"]["w1"] == w1_samples), None)
 
 
 def by_pair(records: list[dict[str, Any]]) -> dict[tuple[int, int, int], dict[str, dict[str, Any]]]:
@@ -47,7 +51,8 @@ def by_pair(records: list[dict[str, Any]]) -> dict[tuple[int, int, int], dict[st
 
 def add_record(path: Path, record: dict[str, Any]) -> None:
     """Append to what is in `path` by now; another process may have added to it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    records = [kept for kept in read_records(path) if kept["config"] != record["config"]]
     order = ("dim", "funnels", "critic")
-    write_json(path, sorted([*records, record], key=lambda r: [*(r[k] for k in order), r["config"]["seed"]]))
+    with locked(path):
+        records = [kept for kept in read_records(path) if kept["config"] != record["config"]]
+        records = sorted([*records, record], key=lambda r: [*(r[k] for k in order), r["config"]["seed"]])
+        write_json(path, records)

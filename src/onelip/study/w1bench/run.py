@@ -9,13 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from onelip.errors import ArgumentError
+from onelip.errors import EXIT_INTERRUPTED, ArgumentError
 
 if TYPE_CHECKING:
     from onelip.study.w1bench.settings import Cell
     from onelip.transport import FunnelPair
-
-EXIT_INTERRUPTED = 130  # what a shell reports for a process that Ctrl-C ended
 
 
 @dataclass(frozen=True)
@@ -55,13 +53,16 @@ def run(options: W1Bench) -> int:
     """Run every cell of `options` that the file lacks; print the table; 0 as the process's exit code."""
     from rich.console import Console
 
+    from onelip.files import require_place
     from onelip.study.progress import progress_for
     from onelip.study.w1bench.measuring import measure, measured
     from onelip.study.w1bench.records import add_record, find, read_records
     from onelip.study.w1bench.table import WIDTH, table
 
     cells = plan(options)
-    missing = [cell for cell in cells if find(read_records(options.json), cell) is None]
+    found = read_records(options.json)
+    require_place(options.json)  # what cannot be written should not be trained
+    missing = [cell for cell in cells if find(found, cell, options.w1_samples) is None]
     work = partial(measure, stored=options.pair, w1_samples=options.w1_samples)
     console = Console()
     if not console.is_terminal:
@@ -78,7 +79,7 @@ def run(options: W1Bench) -> int:
         console.print("stopped: the same command trains what is missing")
         return EXIT_INTERRUPTED
     records = read_records(options.json)
-    shown = [record for cell in cells if (record := find(records, cell)) is not None]
+    shown = [record for cell in cells if (record := find(records, cell, options.w1_samples))]
     console.print(table(shown))
     console.print(f"{len(cells)} runs, {len(missing)} of them new, in {options.json}")
     return 0
