@@ -37,5 +37,9 @@ class NonFiniteError(OnelipError, ValueError):
     """A weight or an input holds NaN or infinity where only finite numbers have a meaning."""
 
 
+class ContradictionError(OnelipError):
+    """Two numbers of onelip's own that cannot both be right: a defect, and no result."""
+
+
 class UnknownOperatorError(OnelipError, NotImplementedError):
     """A layer or an operator for which no sound rule is known: nothing is ever skipped silently."""

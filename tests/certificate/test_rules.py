@@ -141,6 +141,11 @@ EXACT = [
     ("clamp", lambda x: x.clamp(-1, 1), (3,), 1),
     ("clamp of a broadcast", lambda x: torch.clamp(x, max=torch.tensor([1.0, 2.0, 3.0, 4.0])), (1,), 2),
     ("constant", lambda x: 0 * x, (3,), 0),
+    ("linear, then copies", lambda x: F.linear(x, torch.eye(3)) * torch.ones(3, 1), (1, 3), ROOT(3)),
+    ("conv, then copies", lambda x: F.conv2d(x, torch.ones(1, 1, 1, 1)) * torch.ones(4, 4), (1, 1, 1), 4),
+    ("transposed conv, then copies", lambda x: F.conv_transpose2d(x, torch.ones(5, 1, 1, 1))
+                                               * torch.ones(5, 1, 1), (5, 1, 1), 5),
+    ("average of another sign", lambda x: F.avg_pool2d(x, 2, divisor_override=-4), (1, 4, 4), 0.5),
 ]  # fmt: skip
 
 
@@ -167,6 +172,8 @@ SOUND = [
     ("bilinear", nn.Upsample(scale_factor=2, mode="bilinear"), (1, 4, 4)),
     ("bicubic", nn.Upsample(size=(5, 3), mode="bicubic"), (1, 4, 4)),
     ("average pooling with overlap", nn.AvgPool2d(3, 2, 1, count_include_pad=False), (1, 5, 5)),
+    ("average of another sign with overlap", lambda x: F.avg_pool2d(x, 3, 1, 1, divisor_override=-1),
+     (1, 8, 8)),
     ("cumsum", lambda x: x.cumsum(1), (5,)),
     ("softmax of many", nn.Softmax(1), (6,)),
     ("head by head", lambda x: (x.unsqueeze(2) @ torch.ones(3, 4, 2)).squeeze(2), (3, 4)),
@@ -210,6 +217,9 @@ UNBOUNDED = [
     ("choice by the input", lambda x: torch.where(x > 0, x, x - 1), (3,), "jumps"),
     ("batch statistics of a sample", lambda x: x.var(1), (3,), "slope is not bounded"),
     ("lstm", lambda x: x, (3, 4), "product of two"),
+    ("elu that grows", lambda x: torch.ops.aten.elu(x, 1, 1, -1), (3,), "exponentially"),
+    ("deviation", lambda x: torch.native_layer_norm(x, [4], None, None, 1e-5)[2], (4,), "1/σ"),
+    ("bits as another type", lambda x: x.view(torch.int32) * 1.0, (3,), "bits"),
 ]  # fmt: skip
 
 
@@ -280,6 +290,41 @@ def test_an_operator_without_a_rule_is_named_with_its_place():
     network = nn.Sequential(nn.Linear(2, 2), Function(torch.special.i0))
     with pytest.raises(UnknownOperatorError, match="special_i0 in '1'"):
         certify(network, (2,), starts=0)
+
+
+def copied_into_integers(x):
+    whole = torch.zeros_like(x, dtype=torch.int64)
+    whole.copy_(x)
+    return whole * 1.5
+
+
+def test_a_copy_into_integers_has_no_rule():
+    with pytest.raises(UnknownOperatorError, match="copy"):
+        certify(Function(copied_into_integers), (3,), starts=0)
+
+
+@torch.library.custom_op("onelip_tests::relu", mutates_args=())
+def three_relu(x: torch.Tensor) -> torch.Tensor:
+    return 3 * torch.relu(x)
+
+
+@three_relu.register_fake
+def _(x: torch.Tensor) -> torch.Tensor:
+    return torch.empty_like(x)
+
+
+def test_an_operator_of_another_library_has_no_rule_of_aten_s():
+    with pytest.raises(UnknownOperatorError, match="onelip_tests::relu"):
+        certify(Function(three_relu), (3,), starts=0)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda x: torch.cat([x, 1e-9 * x], 1), lambda x: torch.add(x, x, alpha=1e-17)],
+    ids=["joined", "summed"],
+)
+def test_what_rounding_to_one_hides_is_still_above_one(function):
+    assert certify(Function(function), (3,), starts=0).upper > 1
 
 
 def test_random_operators_raise():

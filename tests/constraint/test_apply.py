@@ -27,6 +27,22 @@ class Residual(nn.Module):
         return x + self.gain * self.inner(x)
 
 
+class Unused(nn.Module):
+    """One layer that is called by the name of its argument, and one that is not."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.first(input=x)
+
+
+class DoubledConvolution(nn.Conv1d):
+    def _conv_forward(self, input, weight, bias):
+        return 2 * super()._conv_forward(input, weight, bias)
+
+
 class Doubled(nn.Linear):
     def forward(self, input):
         return 2 * super().forward(input)
@@ -41,6 +57,7 @@ UNKNOWN = [
     nn.LSTM(2, 2),
     nn.Bilinear(2, 2, 2),
     Doubled(2, 2),
+    DoubledConvolution(1, 1, 3),
     Residual(),
 ]
 
@@ -76,6 +93,23 @@ def test_filters_and_a_second_kind_for_the_rest():
 def test_network_target_is_spread_over_depth():
     network = constrain(nn.Sequential(*[nn.Linear(4, 4) for _ in range(3)]), "spectral", network=8.0)
     assert [norm(layer, (4,)) for layer in network] == pytest.approx([2.0] * 3, rel=1e-3)
+
+
+def test_network_target_counts_calls_where_they_are_known():
+    layer = nn.Linear(4, 4)
+    twice = constrain(nn.Sequential(layer, nn.ReLU(), layer), "spectral", network=4.0, input_shape=(4,))
+    assert describe(twice).layers[0].target == pytest.approx(2.0)
+    unused = constrain(Unused(), "spectral", network=0.25, input_shape=(4,))
+    assert {layer.target for layer in describe(unused).layers} == {0.25}
+
+
+def test_what_is_refused_is_left_as_it_was():
+    network = nn.Sequential(nn.Linear(4, 4), nn.Unflatten(1, (1, 4)), nn.Conv1d(1, 1, 3))
+    with pytest.raises(ArgumentError, match="input_shape must be given"):
+        constrain(network, "spectral")
+    assert not any(parametrize.is_parametrized(child) for child in network.modules())
+    constrain(network, "spectral", input_shape=(4,))
+    assert all(parametrize.is_parametrized(network[i]) for i in (0, 2))
 
 
 def test_a_shared_weight_stays_one_parameter_with_one_estimate():
@@ -124,6 +158,11 @@ def test_a_single_layer_is_a_module_too():
         ),
         (nn.Linear(2, 2), {"kind": "spectral", "tolerance": 0.0}, "tolerance must be between 0 and 1"),
         (nn.Linear(2, 2), {"kind": "spectral", "iterations": 0}, "iterations must be a positive integer"),
+        (
+            nn.Conv2d(1, 2, 3),
+            {"kind": "spectral", "input_shape": (3, 8, 8)},
+            "input_shape must be one that the module takes",
+        ),
         (nn.Linear(2, 2), {"kind": "spectral", "iterations": 1, "tolerance": 0.1}, "given without tolerance"),
         (nn.Linear(2, 2), {"kind": "orthogonal", "soft": True}, "left out for kind 'orthogonal'"),
         (nn.Linear(2, 2), {"kind": "spectral", "only": "x*"}, "module must be a network with linear layers"),

@@ -403,6 +403,7 @@ def test_baked_networks_are_plain(kind):
     assert [type(m) for m in baked.modules()] == [type(m) for m in plain().modules()]
     assert baked.state_dict().keys() == plain().state_dict().keys()
     assert not baked._forward_pre_hooks
+    assert b"onelip" not in pickle.dumps(baked)
     torch.testing.assert_close(baked(points()), before, rtol=5e-3, atol=5e-3)
     torch.testing.assert_close(critic(points()), before, rtol=0, atol=0)
 

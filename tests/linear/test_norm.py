@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, prune, spectral_norm
 
 from onelip.errors import ArgumentError, NonFiniteError
 from onelip.linear.interval import NormInterval
@@ -123,6 +123,20 @@ def test_non_finite_weights_are_named(value):
         operator_norm(layer)
 
 
+class Tenfold(nn.Linear):
+    def forward(self, input):
+        return 10 * super().forward(input)
+
+
+class TenfoldConvolution(nn.Conv1d):
+    def _conv_forward(self, input, weight, bias):
+        return 10 * super()._conv_forward(input, weight, bias)
+
+
+def padded(mode, width):
+    return nn.Conv1d(1, 1, 3, padding=width, padding_mode=mode)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -130,6 +144,17 @@ def test_non_finite_weights_are_named(value):
         ({"layer": nn.Linear(2, 2), "rtol": 0.0}, "rtol must be"),
         ({"layer": nn.Linear(2, 2), "method": "exact"}, "method must be one of"),
         ({"layer": nn.Conv2d(3, 4, 3), "input_shape": (8, 8)}, "input_shape must be"),
+        ({"layer": nn.Linear(3, 2), "input_shape": (7,)}, r"input_shape must be \(…, 3\) for Linear"),
+        ({"layer": padded("reflect", 2), "input_shape": (1, 2)}, "large enough for the reflect padding"),
+        ({"layer": padded("circular", 3), "input_shape": (1, 2)}, "large enough for the circular padding"),
+        ({"layer": linear_map(nn.Linear(2, 2), (2,)), "input_shape": (3,)}, "input_shape must be .* own"),
+        ({"layer": Tenfold(2, 2)}, "layer must be nn.Linear.* with the forward of torch"),
+        ({"layer": TenfoldConvolution(1, 1, 3)}, "layer must be nn.Linear.* with the forward of torch"),
+        (
+            {"layer": spectral_norm(nn.Linear(2, 2))},
+            "weight must be a parameter of the layer",
+        ),
+        ({"layer": prune.random_unstructured(nn.Linear(2, 2), "weight", 1)}, "weight must be a parameter"),
     ],
 )
 def test_bad_arguments_are_refused_in_one_line(arguments, message):

@@ -16,7 +16,8 @@ PAIRS = {"funnels": FUNNELS, "squares": squares_pair(), "cones": cone_pair(torch
 
 @pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
 @pytest.mark.parametrize(
-    ("factor", "cos", "l2", "deviation"), [(1, 1, 0, 0), (-1, -1, 4, -2), (0.5, 1, 0.25, -0.5), (3, 1, 4, 2)]
+    ("factor", "cos", "l2", "deviation"),
+    [(1, 1, 0, 0), (-1, -1, 4, -2), (0.5, 1, 0.25, -0.5), (3, 1, 4, 2), (1e-10, 1, 1, -1)],
 )
 def test_multiples_of_the_optimal_potential(pair, factor, cos, l2, deviation):
     score = evaluate_potential(lambda x: factor * pair.potential(x) + 7, pair, size=200, batch=64)

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 from torch.export import ExportedProgram
+from torch.utils._pytree import tree_map_only
 
 from onelip.certificate.archive import read_program
 from onelip.certificate.certify import Certificate, Layer, certify
@@ -45,18 +46,19 @@ class AuditResult:
             "y": c.witness.y.tolist(),
             "ratio": c.witness.ratio,
         }
-        return {
+        found = {
             "input_shape": list(c.input_shape),
             "lower": c.lower,
-            "upper": _number(c.upper),
+            "upper": c.upper,
             "method": c.method,
             "why": c.why,
-            "max_lipschitz": None if self.max_lipschitz is None else _number(self.max_lipschitz),
+            "max_lipschitz": self.max_lipschitz,
             "passed": self.passed,
             "advice": list(self.advice),
-            "layers": [{**asdict(layer), "cumulative": _number(layer.cumulative)} for layer in c.layers],
+            "layers": [asdict(layer) for layer in c.layers],
             "witness": witness,
         }
+        return tree_map_only(float, lambda number: "inf" if number == math.inf else number, found)
 
 
 def audit(
@@ -68,9 +70,9 @@ def audit(
     >>> result.passed, len(result.certificate.layers)
     (True, 2)
     """
-    if max_lipschitz is not None and not max_lipschitz >= 0:
+    if max_lipschitz is not None and not 0 <= max_lipschitz < math.inf:
         remedy = "leave it out, or pass --max-lipschitz 1"
-        raise ArgumentError("max_lipschitz", "a number of at least 0", max_lipschitz, remedy)
+        raise ArgumentError("max_lipschitz", "a finite number of at least 0", max_lipschitz, remedy)
     certificate = certify(network, input_shape)
     return AuditResult(certificate, tuple(_advice(certificate)), max_lipschitz)
 
@@ -204,7 +206,3 @@ def _remedy(layer: Layer) -> str:
     if "pool" in layer.operator:
         return "Make the stride equal to the kernel, or pool by averages."
     return "Scale its output down, or choose an operator with slope at most 1."
-
-
-def _number(value: float) -> float | str:
-    return "inf" if value == math.inf else value

@@ -73,7 +73,12 @@ def joint_piece(pieces: Sequence[Piece], size: int) -> Piece:
     if largest in (0.0, math.inf):
         return Piece(entries, largest)
     squares = torch.zeros(size + 1, dtype=torch.float64)
+    users = torch.zeros(size + 1, dtype=torch.int64)
     for piece in pieces:
-        squares[piece.entries.flatten().long().unique()] += (piece.constant / largest) ** 2
-    most = squares[1:].max().item()  # number 0 stands for constants
-    return Piece(entries, largest if most == 1 else times(largest, up(math.sqrt(most), 3 * len(pieces))))
+        if piece.constant > 0:
+            used = piece.entries.flatten().long().unique()
+            squares[used] += (piece.constant / largest) ** 2
+            users[used] += 1
+    if users[1:].max() == 1:  # number 0 stands for constants
+        return Piece(entries, largest)
+    return Piece(entries, times(largest, up(math.sqrt(squares[1:].max().item()), 3 * len(pieces))))

@@ -14,7 +14,7 @@ from onelip.certificate.effects import Copies, Effect, Linear
 from onelip.certificate.graph import Node
 from onelip.certificate.probe import Witness, probe, ratio
 from onelip.certificate.trace import trace
-from onelip.errors import ArgumentError
+from onelip.errors import ArgumentError, ContradictionError
 from onelip.linear.interval import NormInterval
 from onelip.linear.maps import Convolution, LinearMap
 from onelip.linear.norm import reshaped_norm
@@ -44,7 +44,7 @@ class Certificate:
 
     f is the network in eval mode on one sample. `upper` is proved and rounded outward, and infinite for the
     reason `why` where no finite bound is known; `method` says what gave it. `lower` is the ratio of the
-    witness, a pair of inputs evaluated in float64 (0 without one).
+    witness, a pair of inputs evaluated in float64, less an allowance for its rounding (0 without one).
     """
 
     lower: float
@@ -56,7 +56,10 @@ class Certificate:
     input_shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        assert 0 <= self.lower <= self.upper, f"a witness of {self.lower} above the bound {self.upper}"
+        if not 0 <= self.lower <= self.upper:
+            raise ContradictionError(
+                f"a witness of {self.lower} above the bound {self.upper}: please report this network"
+            )
 
     def recheck(self, module: nn.Module | ExportedProgram) -> float:
         """The witness's ratio, evaluated again on `module`. Raises ArgumentError without a witness."""

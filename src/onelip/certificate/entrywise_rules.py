@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -49,6 +50,13 @@ def _celu(node: Node) -> Effect:
     if argument(node, "alpha") < 0:
         return Unbounded(why="celu with α < 0 grows exponentially")
     return Elementwise(slopes=NONDECREASING)
+
+
+def _elu(node: Node) -> Effect:
+    alpha, scale, input_scale = (float(argument(node, name)) for name in ("alpha", "scale", "input_scale"))
+    if input_scale < 0:
+        return Unbounded(why="elu with a negative input scale grows exponentially")
+    return Elementwise(slopes=slopes.elu(alpha, scale, input_scale))
 
 
 def _prelu(node: Node) -> Effect:
@@ -113,11 +121,18 @@ def _sum_of_two(sign: float, swap: bool = False) -> Rule:
         first, second = (node.args[1], node.args[0]) if swap else (node.args[0], node.args[1])
         weights = [weight for x, weight in ((first, 1.0), (second, alpha)) if is_data(x)]
         if is_data(first) and first is second:
-            return Sums(weights=(weights[0] + weights[1],))
+            return Sums(weights=(_sum_outward(*weights),))
         order = {x: weight for x, weight in ((first, 1.0), (second, alpha)) if is_data(x)}
         return Sums(weights=tuple(order[x] for x in node.inputs))
 
     return rule
+
+
+def _sum_outward(a: float, b: float) -> float:
+    """a + b, moved away from zero where it was rounded."""
+    total = a + b
+    exact = total - a == b and total - b == a
+    return total if exact else math.nextafter(total, math.copysign(math.inf, total))
 
 
 def _batch_norm(node: Node) -> Effect:
@@ -182,7 +197,7 @@ ENTRYWISE_RULES: dict[str, Rule] = {
     "silu": _elementwise(slopes.silu),
     "mish": _elementwise(slopes.mish),
     "leaky_relu": _elementwise(slopes.leaky_relu, "negative_slope"),
-    "elu": _elementwise(slopes.elu, "alpha", "scale", "input_scale"),
+    "elu": _elu,
     "gelu": _gelu,
     "celu": _celu,
     "softplus": _softplus,

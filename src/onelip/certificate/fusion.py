@@ -53,8 +53,11 @@ def _padded(map: Convolution, space: tuple[int, ...], widths: list[int], mode: P
 
 
 def with_scaling(before: Fused | None, node: Node, effect: Scales) -> Fused | None:
-    """A fused map followed by one factor an output channel: the weight takes the factors in."""
-    if before is None:
+    """A fused map followed by one factor an output channel: the weight takes the factors in.
+
+    None where the multiplication also copies entries, which no factor of a weight does.
+    """
+    if before is None or node.shape != node.inputs[0].shape:
         return None
     factors = _per_channel(before.map, node, effect.factor)
     if factors is None:

@@ -81,9 +81,14 @@ class Graph:
     def input(self) -> Node:
         return self.nodes[0]
 
-    def run(self, x: Float[Tensor, "batch *input_shape"]) -> Float[Tensor, "batch *output_shape"]:
-        """The network on exactly `self.batch` samples, in the precision of x and differentiable in it."""
-        values = {self.input: x}
+    def run(
+        self, x: Float[Tensor, "batch *input_shape"], each: Callable[[Tensor], Tensor] = lambda value: value
+    ) -> Float[Tensor, "batch *output_shape"]:
+        """The network on exactly `self.batch` samples, in the precision of x and differentiable in it.
+
+        each: what is done to the value of every node, the input's too, before others take it.
+        """
+        values = {self.input: each(x)}
         for node in self.nodes[1:]:
-            values[node] = node.evaluate(values, x.dtype)
+            values[node] = each(node.evaluate(values, x.dtype))
         return values[self.output]

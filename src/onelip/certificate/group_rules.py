@@ -21,6 +21,8 @@ def _normalization(axes: Callable[[Node], tuple[int, ...]]) -> Rule:
     """
 
     def rule(node: Node) -> Effect:
+        if node.item not in (None, 0):
+            return Unbounded(why="mean and 1/σ of a normalisation: 1/σ has no useful bound")
         eps = argument(node, "eps")
         weight = argument(node, "weight")
         if not eps:

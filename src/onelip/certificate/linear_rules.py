@@ -115,7 +115,7 @@ def _all_but(axis: int, rank: int) -> tuple[int, ...]:
 
 
 def _nonnegative(axes: Callable[[Node], tuple[int, ...]]) -> Rule:
-    """A map P ≥ 0 on one input, by Schur's test: ‖P‖₂² ≤ max row sum · max column sum.
+    """A map P ≥ 0, or P ≤ 0, on one input, by Schur's test: ‖P‖₂² ≤ max row sum · max column sum of |P|.
 
     Both sums are read off P1 and Pᵀ1. Equality holds wherever windows do not overlap. From below, ‖P1‖/‖1‖.
     """
@@ -126,7 +126,7 @@ def _nonnegative(axes: Callable[[Node], tuple[int, ...]]) -> Rule:
             rows = node.evaluate({node.inputs[0]: x})
             (columns,) = torch.autograd.grad(rows.sum(), x)
         terms = x.numel() + rows.numel()
-        upper = up(math.sqrt(rows.max().item() * columns.max().item()), terms + 4)
+        upper = up(math.sqrt(rows.abs().max().item() * columns.abs().max().item()), terms + 4)
         lower = (rows.norm() / x.norm()).item() * (1 - terms * 2.0**-50)
         apply = lambda x: node.evaluate({node.inputs[0]: x})  # noqa: E731
         norm = NormInterval(min(max(lower, 0.0), upper), upper, "row and column sums")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from onelip.certificate.effects import Copies, Effect
+from onelip.certificate.effects import Copies, Effect, Unbounded
 from onelip.certificate.graph import Node
+from onelip.certificate.nodes import argument
 
 MOVES = (
     "view", "reshape", "_unsafe_view", "flatten", "unflatten", "permute", "transpose", "t", "numpy_T",
@@ -27,6 +28,8 @@ MOVES = (
 
 def copying(node: Node) -> Effect:
     """The rule of all moves: apply them to entry numbers and see which entry went where."""
+    if node.operator == "view" and argument(node, "dtype") is not None:
+        return Unbounded(why="bits read as another type jump")
     return Copies(apply=lambda *xs: _linear_part(node, xs))
 
 

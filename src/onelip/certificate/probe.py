@@ -9,6 +9,7 @@ direction, their difference the ascent direction of the centre.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -20,12 +21,16 @@ from onelip.certificate.graph import Graph
 _SCALES = (1.0, 0.1, 10.0, 0.001)  # of the starts: nothing is known about the domain
 _DRAWS = 8  # random pairs from which each ascent takes the best
 _RADIUS = 1e-3  # half the distance of a pair, relative to its centre
+_DISTURBANCE = 2.0**-40  # far above float64's rounding, so that it is seen; far below what kinks are apart
 _STRIDE = 0.2  # first step of the centre, relative to its norm
 
 
 @dataclass(frozen=True, eq=False)
 class Witness:
-    """Two inputs and a lower bound on ‖f(x) − f(y)‖ / ‖x − y‖, evaluated in float64 and rounded down."""
+    """Two inputs and ‖f(x) − f(y)‖ / ‖x − y‖, evaluated in float64, less an allowance for its rounding.
+
+    The allowance is an estimate (see `ratio`): what is proved is the upper bound of a certificate.
+    """
 
     x: Float[Tensor, "*input_shape"]
     y: Float[Tensor, "*input_shape"]
@@ -50,22 +55,40 @@ def probe(graph: Graph, starts: int, steps: int, seed: int = 0) -> Witness | Non
 def ratio(graph: Graph, x: Tensor, y: Tensor) -> float:
     """‖f(x) − f(y)‖ / ‖x − y‖ in float64, less an allowance for its own rounding.
 
-    The allowance is an estimate: sixteen times the distance of a float32 evaluation from the float64 one,
-    scaled by the ratio of their units of rounding, and the rounding of the final subtraction.
+    The allowance is an estimate: sixteen times what two evaluations say that rounding moves, and the rounding
+    of the final subtraction. One is in float32, scaled by the ratio of the units of rounding; it knows of the
+    sums within an operator, but not of what float32 absorbs whole. So the other is in float64 with every
+    intermediate number off by a random ± 2⁻⁴⁰, relative, scaled likewise (as in stochastic arithmetic:
+    Vignes, "A stochastic arithmetic for reliable scientific computation", 1993).
     """
     distance = (x - y).norm().item()
     if distance == 0:
         return 0.0
     fx, fy = _single(graph, x), _single(graph, y)
-    error = sum((_single(graph, z.float()).double() - fz).norm().item() for z, fz in ((x, fx), (y, fy)))
-    allowance = 16 * 2.0**-29 * error + 2.0**-51 * (fx.norm() + fy.norm()).item()
+    moved = sum(_moved_by_rounding(graph, z, fz) for z, fz in ((x, fx), (y, fy)))
+    allowance = 16 * moved + 2.0**-51 * (fx.norm() + fy.norm()).item()
     value = ((fx - fy).norm().item() - allowance) / distance * (1 - (x.numel() + fx.numel()) * 2.0**-50)
     return max(value, 0.0) if math.isfinite(value) else 0.0
 
 
-def _single(graph: Graph, x: Tensor) -> Tensor:
+def _moved_by_rounding(graph: Graph, x: Tensor, fx: Tensor) -> float:
+    """An estimate of how far from f(x) its float64 evaluation `fx` may lie."""
+    generator = torch.Generator().manual_seed(0)
+
+    def disturbed(value: Tensor) -> Tensor:
+        if not value.is_floating_point():
+            return value
+        signs = 2 * torch.randint(2, value.shape, generator=generator).to(value) - 1
+        return value + _DISTURBANCE * signs * value
+
+    in_float32 = (_single(graph, x.float()).double() - fx).norm().item()
+    in_disorder = (_single(graph, x, disturbed) - fx).norm().item()
+    return in_float32 * 2.0**-29 + in_disorder * 2.0**-53 / _DISTURBANCE
+
+
+def _single(graph: Graph, x: Tensor, each: Callable[[Tensor], Tensor] = lambda value: value) -> Tensor:
     with torch.no_grad():
-        return graph.run(x.expand(graph.batch, *x.shape).contiguous()).reshape(graph.batch, -1)[0]
+        return graph.run(x.expand(graph.batch, *x.shape).contiguous(), each).reshape(graph.batch, -1)[0]
 
 
 def _ascend(graph: Graph, seed: int, scale: float, steps: int) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch._ops import OpOverload
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, InputSpec, OutputKind
 from torch.utils._pytree import tree_leaves, tree_map_only
@@ -182,10 +183,12 @@ class _Several:
 
 
 def _operator_name(fx_node: fx.Node) -> str:
-    """ATen's name of what a node calls, without namespace and overload."""
+    """ATen's name of what a node calls, without its overload; one of another library keeps its namespace."""
     target = fx_node.target
-    packet = getattr(target, "overloadpacket", None)
-    return packet.__name__ if packet is not None else getattr(target, "__name__", str(target))
+    if not isinstance(target, OpOverload):
+        return getattr(target, "__name__", str(target))
+    name = target.overloadpacket.__name__
+    return name if target.namespace == "aten" else f"{target.namespace}::{name}"
 
 
 def _layer(fx_node: fx.Node) -> str:

@@ -30,9 +30,20 @@ def simplify(graph: fx.Graph) -> None:
 
 
 def _plain_copies(graph: fx.Graph) -> None:
-    """copy(a, b), which is b in the shape of a, as an expansion of b, in place: copy has no derivative."""
+    """copy(a, b), which is b in the shape of a, as an expansion of b, in place: copy has no derivative.
+
+    Between floating types alone: into integers it rounds, and is left as it is, without a rule.
+    """
     for node in graph.find_nodes(op="call_function", target=_aten.copy.default):
+        kinds = [_dtype(operand) for operand in node.args[:2]]
+        if not all(kind is not None and kind.is_floating_point for kind in kinds):
+            continue
         node.target, node.args = _aten.expand_as.default, (node.args[1], node.args[0])
+
+
+def _dtype(operand: Any) -> torch.dtype | None:
+    value = operand.meta.get("val") if isinstance(operand, fx.Node) else operand
+    return value.dtype if isinstance(value, Tensor) else None
 
 
 def _free_views(graph: fx.Graph) -> None:

@@ -20,7 +20,7 @@ from onelip.constraint.select import Names, select
 from onelip.constraint.spectral import SpectralNorm
 from onelip.constraint.together import PrepareTogether
 from onelip.errors import ArgumentError
-from onelip.linear.layers import ample_shape, input_shapes, linear_map
+from onelip.linear.layers import ample_shape, calls, input_shapes, linear_map
 from onelip.linear.maps import Convolution, Dense, LinearMap
 
 M = TypeVar("M", bound=nn.Module)
@@ -51,7 +51,8 @@ def constrain(
     input_shape: one input of the module without the batch axis. Convolutions of kind "spectral" need it:
         one forward pass finds the size that each of them receives.
     target: the constant of each layer. network: instead, the constant of n layers in series, the n-th root
-        of it for each. soft: let a layer below its target be.
+        of it for each; with input_shape a layer counts as often as a forward pass calls it.
+    soft: let a layer below its target be.
     tolerance: how far the estimate may lag behind a moving weight, relative; 0.01 by default.
     iterations: instead, that many power iterations for each change of the weight.
     only, exclude: patterns (fnmatch) of the qualified names of linear layers.
@@ -70,18 +71,20 @@ def constrain(
     if kind == "orthogonal":
         _refuse_shared_kernels(layers)
     shapes = input_shapes(module, input_shape) if input_shape is not None else {}
-    level = target if network is None else network ** (1 / len(layers))
+    level = target if network is None else network ** (1 / _in_series(module, layers, input_shape))
     spectral = partial(SpectralNorm, soft=soft, tolerance=tolerance or TOLERANCE, iterations=iterations)
     made: dict[_Operator, nn.Module] = {}
-    for name, layer in layers.items():
-        map = _map(kind, name, layer, shapes.get(name))
+    maps = {name: _map(kind, name, layer, shapes.get(name)) for name, layer in layers.items()}
+    for name, map in maps.items():
         operator = _Operator.of(map)
         if operator not in made:
             at_size = map.in_shape if name in shapes else None
             made[operator] = (
                 _orthogonal(map, level, at_size) if kind == "orthogonal" else spectral(map, level)
             )
-        parametrize.register_parametrization(layer, "weight", made[operator])
+    # Only now, so that what is refused is left as it was.
+    for name, layer in layers.items():
+        parametrize.register_parametrization(layer, "weight", made[_Operator.of(maps[name])])
         make_picklable(layer)
         accept_foreign_checkpoints(layer)
     if kind != "orthogonal" and len(layers) > 1:
@@ -105,6 +108,14 @@ def refresh(module: M) -> M:
         if isinstance(constraint, SpectralNorm):
             constraint.refresh(cast(Tensor, parametrizations(layer)["weight"].original))
     return module
+
+
+def _in_series(module: nn.Module, layers: dict[str, nn.Module], input_shape: tuple[int, ...] | None) -> int:
+    """How many times one of the layers is applied, at most one after the other."""
+    if input_shape is None:
+        return len(layers)
+    received = calls(module, input_shape)
+    return max(1, sum(len(received.get(name, ())) for name in layers))
 
 
 def _map(kind: str, name: str, layer: nn.Module, shape: tuple[int, ...] | None) -> LinearMap:
@@ -165,7 +176,7 @@ def _check(
         raise ArgumentError("network", "given without target", (target, network), "pass one of them")
     if tolerance is not None and not 0 < tolerance < 1:
         raise ArgumentError("tolerance", "between 0 and 1", tolerance, "0.01 is the default")
-    if iterations is not None and iterations < 1:
+    if iterations is not None and not (isinstance(iterations, int) and iterations >= 1):
         raise ArgumentError("iterations", "a positive integer", iterations, "torch uses 1")
     if iterations is not None and tolerance is not None:
         raise ArgumentError("iterations", "given without tolerance", (iterations, tolerance), "pass one")

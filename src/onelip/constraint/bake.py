@@ -8,6 +8,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from onelip.constraint.checkpoints import forget_foreign_checkpoints
 from onelip.constraint.describe import Constraint, constraint_of
 from onelip.constraint.pickling import parametrizations, plain_class
 from onelip.constraint.together import forget
@@ -62,6 +63,7 @@ def _strip(layer: nn.Module) -> nn.Parameter:
         raise ArgumentError("module", "constrained in weights alone", others, "remove these parametrizations")
     layer.__class__ = plain_class(layer)
     del layer.parametrizations
+    forget_foreign_checkpoints(layer)
     return weight
 
 

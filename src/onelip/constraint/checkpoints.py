@@ -15,6 +15,13 @@ def accept_foreign_checkpoints(layer: nn.Module) -> None:
     layer.register_load_state_dict_pre_hook(_translate)
 
 
+def forget_foreign_checkpoints(layer: nn.Module) -> None:
+    """Take that back: a layer without a constraint loads what torch's do."""
+    hooks = layer._load_state_dict_pre_hooks
+    for key in [key for key, hook in hooks.items() if getattr(hook, "hook", hook) is _translate]:
+        del hooks[key]
+
+
 def _translate(layer: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
     if not parametrize.is_parametrized(layer, "weight"):
         return

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from onelip.errors import ArgumentError, UnknownOperatorError
-from onelip.linear.layers import LINEAR_LAYERS
+from onelip.linear.layers import is_linear
 
 Names = str | Sequence[str]
 
@@ -51,12 +51,6 @@ def linear_layers(module: nn.Module, allow: Sequence[str | type[nn.Module]] = ()
                 f"pass allow=[{name!r}] or allow=[{kind}] to leave it alone"
             )
     return layers
-
-
-def is_linear(module: nn.Module) -> bool:
-    """Whether this is a linear layer of torch.nn; a subclass with a forward of its own is not."""
-    forward = type(module).forward
-    return isinstance(module, LINEAR_LAYERS) and forward.__module__.startswith("torch.nn.modules.")
 
 
 def _allows(entry: str | type[nn.Module], name: str, module: nn.Module) -> bool:

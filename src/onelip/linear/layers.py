@@ -14,6 +14,7 @@ from onelip.errors import ArgumentError, UnknownOperatorError
 from onelip.linear.maps import Convolution, Dense, LinearMap, PaddingMode
 
 LINEAR_LAYERS = (nn.Linear, _ConvNd)
+_FORWARD = ("forward", "_conv_forward")
 
 
 def linear_map(layer: nn.Module, input_shape: tuple[int, ...], weight: Tensor | None = None) -> LinearMap:
@@ -25,20 +26,34 @@ def linear_map(layer: nn.Module, input_shape: tuple[int, ...], weight: Tensor | 
     >>> linear_map(nn.Conv2d(1, 8, 4, stride=2, padding=1), (1, 28, 28)).out_shape
     (8, 14, 14)
     """
-    if isinstance(layer, nn.Linear):
-        return Dense(layer.weight if weight is None else weight)
+    require_linear(layer)
+    weight = cast(Tensor, layer.weight) if weight is None else weight
     if isinstance(layer, _ConvNd):
-        return _convolution(layer, input_shape, layer.weight if weight is None else weight)
-    raise _not_linear(layer)
+        return _convolution(layer, input_shape, weight)
+    assert isinstance(layer, nn.Linear)
+    if tuple(input_shape[-1:]) != (layer.in_features,):
+        requirement, remedy = f"(…, {layer.in_features}) for Linear", "give it without the batch axis"
+        raise ArgumentError("input_shape", requirement, input_shape, remedy)
+    return Dense(weight)
 
 
-def _not_linear(layer: nn.Module) -> ArgumentError:
-    return ArgumentError(
-        "layer",
-        "nn.Linear, nn.Conv1d/2d/3d or nn.ConvTranspose1d/2d/3d",
-        type(layer).__name__,
-        "pass one of the linear layers inside it",
-    )
+def is_linear(layer: nn.Module) -> bool:
+    """Whether this is a linear layer of torch.nn; one with a forward of its own is not."""
+    if not isinstance(layer, LINEAR_LAYERS) or vars(layer).keys() & set(_FORWARD):
+        return False
+    methods = [getattr(type(layer), name) for name in _FORWARD if hasattr(type(layer), name)]
+    return all(method.__module__.startswith("torch.nn.modules.") for method in methods)
+
+
+def require_linear(layer: nn.Module) -> None:
+    """Raises ArgumentError for what `is_linear` is not true of."""
+    if not is_linear(layer):
+        raise ArgumentError(
+            "layer",
+            "nn.Linear, nn.Conv1d/2d/3d or nn.ConvTranspose1d/2d/3d with the forward of torch",
+            type(layer).__name__,
+            "pass one of the linear layers inside it",
+        )
 
 
 def _convolution(layer: _ConvNd, input_shape: tuple[int, ...], weight: Tensor) -> Convolution:
@@ -61,6 +76,7 @@ def _convolution(layer: _ConvNd, input_shape: tuple[int, ...], weight: Tensor) -
         transposed=isinstance(layer, _ConvTransposeNd),
         output_padding=tuple(layer.output_padding),
     )
+    _check_padding(map, type(layer).__name__)
     if min(map.out_shape) < 1:
         raise ArgumentError(
             "input_shape",
@@ -71,13 +87,28 @@ def _convolution(layer: _ConvNd, input_shape: tuple[int, ...], weight: Tensor) -
     return map
 
 
+def _check_padding(map: Convolution, name: str) -> None:
+    """As torch: a reflection needs one entry more than it pads, a wrapped input as many."""
+    spare = {"reflect": 1, "circular": 0}.get(map.padding_mode)
+    if spare is not None and any(max(pad) + spare > n for pad, n in zip(map.padding, map.space, strict=True)):
+        requirement = f"large enough for the {map.padding_mode} padding {map.padding} of {name}"
+        raise ArgumentError("input_shape", requirement, map.in_shape, "use a larger input or less padding")
+
+
 @torch.no_grad()
 def current_weight(layer: nn.Module) -> Tensor:
-    """The weight that `layer` applies in eval mode, its parametrizations evaluated and none advanced."""
-    if not isinstance(layer, LINEAR_LAYERS):
-        raise _not_linear(layer)
+    """The weight that `layer` applies in eval mode, its parametrizations evaluated and none advanced.
+
+    Raises ArgumentError for a weight that something else computes before each forward, as the hooks of
+    torch.nn.utils.weight_norm, spectral_norm and prune do: between two forwards it is out of date.
+    """
+    require_linear(layer)
     if not parametrize.is_parametrized(layer, "weight"):
-        return layer.weight.detach()
+        weight = (layer._buffers | layer._parameters).get("weight")
+        if weight is None:
+            remedy = "remove the hook that computes it, or use torch.nn.utils.parametrizations"
+            raise ArgumentError("weight", "a parameter of the layer", "a computed one", remedy)
+        return weight.detach()
     parametrizations = cast(nn.ModuleDict, layer.parametrizations)
     training = {part: part.training for part in parametrizations.modules()}
     try:
@@ -90,10 +121,10 @@ def current_weight(layer: nn.Module) -> Tensor:
 
 def ample_shape(layer: nn.Module) -> tuple[int, ...]:
     """An input_shape so large that every tap of the kernel meets more than padding."""
+    require_linear(layer)
     if isinstance(layer, nn.Linear):
         return (layer.in_features,)
-    if not isinstance(layer, _ConvNd):
-        raise _not_linear(layer)
+    assert isinstance(layer, _ConvNd)
     pads = layer_padding(layer)
     sides = zip(layer.kernel_size, layer.dilation, layer.stride, pads, strict=True)
     return (layer.in_channels, *(2 * (d * k + s + sum(pad)) for k, d, s, pad in sides))
@@ -112,25 +143,37 @@ def layer_padding(layer: _ConvNd) -> tuple[tuple[int, int], ...]:
 def input_shapes(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
     """The shape (no batch axis) that each linear layer inside `module` receives for inputs of `input_shape`.
 
-    One forward pass in eval mode, the training flags put back; a layer that is never called is not listed.
+    Of `calls`; a layer that is never called is not listed.
     Raises UnknownOperatorError for a convolution that is applied at two sizes: it is two operators.
 
     >>> input_shapes(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 1)), (1, 8, 8))
     {'0': (1, 8, 8), '2': (144,)}
     """
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def record(name: str, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        # A hook returns None, or its result would replace the input.
-        shape = tuple(inputs[0].shape[1:])
-        if shapes.setdefault(name, shape) != shape and isinstance(layer, _ConvNd):
+    received = calls(module, input_shape)
+    for name, shapes in received.items():
+        if len(set(shapes)) > 1 and isinstance(module.get_submodule(name), _ConvNd):
+            sizes = " and of ".join(map(str, dict.fromkeys(shapes)))
             raise UnknownOperatorError(
-                f"{name!r} is applied to inputs of {shapes[name]} and of {shape}, with a norm at each: "
-                "use a layer for each size"
+                f"{name!r} is applied to inputs of {sizes}, with a norm at each: use a layer for each size"
             )
+    return {name: shapes[0] for name, shapes in received.items()}
+
+
+def calls(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, list[tuple[int, ...]]]:
+    """The shapes (no batch axis) that each linear layer inside `module` receives, one a call.
+
+    One forward pass in eval mode for an input of `input_shape`, the training flags put back. Raises
+    ArgumentError where the module does not take it.
+    """
+    received: dict[str, list[tuple[int, ...]]] = {}
+
+    def record(name: str, layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
+        # A hook returns None, or its result would replace the input.
+        x = args[0] if args else kwargs["input"]
+        received.setdefault(name, []).append(tuple(x.shape[1:]))
 
     hooks = [
-        layer.register_forward_pre_hook(partial(record, name))
+        layer.register_forward_pre_hook(partial(record, name), with_kwargs=True)
         for name, layer in module.named_modules()
         if isinstance(layer, LINEAR_LAYERS)
     ]
@@ -139,9 +182,14 @@ def input_shapes(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, t
     try:
         with torch.no_grad():
             module.eval()(torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device))
+    except (RuntimeError, ValueError) as error:
+        said = " ".join(str(error).split())[:200]
+        received_shape = f"{tuple(input_shape)}, for which it says: {said}"
+        remedy = "give the shape of one input, without the batch axis"
+        raise ArgumentError("input_shape", "one that the module takes", received_shape, remedy) from error
     finally:
         for hook in hooks:
             hook.remove()
         for child, flag in training.items():
             child.training = flag
-    return shapes
+    return received

@@ -58,6 +58,8 @@ def operator_norm(
         raise ArgumentError("rtol", "between 1e-9 and 1", rtol, "1e-3 is the default")
     if method not in METHODS:
         raise ArgumentError("method", f"one of {METHODS}", repr(method), "leave it out for 'auto'")
+    if isinstance(layer, LinearMap) and input_shape not in (None, layer.in_shape):
+        raise ArgumentError("input_shape", f"{layer.in_shape}, the map's own", input_shape, "leave it out")
     every_size = isinstance(layer, _ConvNd) and input_shape is None
     map = layer if isinstance(layer, LinearMap) else _map_of(layer, input_shape)
     weight, exponent = _scaled(map.weight.detach(), name or repr(layer))

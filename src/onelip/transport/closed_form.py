@@ -20,6 +20,8 @@ from onelip.errors import ArgumentError
 from onelip.transport.pair import CoupledSamples, KnownPair
 from onelip.transport.samples import distances, require_positive
 
+_UNIT = 1e-6  # how far a unit vector's norm may be from one
+
 Sampler = Callable[[torch.Generator, int], Tensor]
 
 
@@ -105,6 +107,8 @@ def cone_pair(
 ) -> ConePair:
     """A ConePair; raises ArgumentError where spheres overlap, for W₁ would then be less than the radius.
 
+    directions: unit vectors; raises ArgumentError for others.
+
     >>> cone_pair(torch.zeros(1, 128), radius=1.0).w1  # a cone in 128 dimensions
     1.0
     """
@@ -117,6 +121,9 @@ def cone_pair(
             radius,
             "shrink it",
         )
+    if directions is not None and not ((directions.flatten(1).norm(dim=1) - 1).abs() <= _UNIT).all():
+        remedy = "divide them by their norms"
+        raise ArgumentError("directions", "unit vectors", "others", remedy)
     return ConePair(apexes, radius, directions)
 
 

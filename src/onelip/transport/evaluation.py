@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -99,7 +98,16 @@ def _alignment(critic: Critic, sample: CoupledSamples) -> tuple[Tensor, Tensor]:
             "the critic's gradients hold NaN or infinity: see to its weights and to norms taken at zero"
         )
     found, true = gradient.flatten(1).to(sample.gradient), sample.gradient.flatten(1)
-    return F.cosine_similarity(found, true, dim=1).cpu(), (found - true).square().sum(1).cpu()
+    return _cosine(found, true).cpu(), (found - true).square().sum(1).cpu()
+
+
+def _cosine(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> Float[Tensor, "n"]:
+    """Of the angle between rows at any scale, where torch's ε calls small ones orthogonal; 0 for zeros."""
+    return (_unit(a.double()) * _unit(b.double())).sum(1)
+
+
+def _unit(rows: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    return rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
 
 
 @torch.no_grad()

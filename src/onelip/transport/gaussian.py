@@ -34,11 +34,21 @@ def gaussian_w2(
     >>> gaussian_w2(torch.zeros(2), torch.eye(2), torch.tensor([0.0, 3.0]), 25 * torch.eye(2))  # √(9 + 32)
     6.40312423743284...
     """
+    _check_mean("mean_x", mean_x, covariance_x)
+    _check_mean("mean_y", mean_y, covariance_x)
     root_x, root_y = _root("covariance_x", covariance_x), _root("covariance_y", covariance_y)
     shift = (mean_x - mean_y).double().square().sum()
     spread = root_x.square().sum() + root_y.square().sum()
     overlap = torch.linalg.svdvals(root_x @ root_y).sum()
     return math.sqrt(max(0.0, float(shift + spread - 2 * overlap)))
+
+
+def _check_mean(name: str, mean: Float[Tensor, "d"], covariance: Float[Tensor, "d d"]) -> None:
+    shape = tuple(covariance.shape[:1])
+    if tuple(mean.shape) != shape or not mean.isfinite().all():
+        received = f"shape {tuple(mean.shape)}" if mean.isfinite().all() else "NaN or infinity"
+        requirement = f"finite and of shape {shape}, as covariance_x says"
+        raise ArgumentError(name, requirement, received, "use x.mean(0)")
 
 
 def _root(name: str, covariance: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:

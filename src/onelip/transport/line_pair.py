@@ -75,7 +75,7 @@ def line_pair(quantile_p: Quantile, quantile_q: Quantile, crossings: tuple[float
 
     primal = _unit_integral(lambda s: float(moved(s).diff().abs()))
     dual = _unit_integral(lambda s: float(-_zigzag(moved(s), knots).diff()))
-    if abs(abs(dual) - primal) > _AGREEMENT * primal:
+    if not abs(abs(dual) - primal) <= _AGREEMENT * primal:  # so written that NaN is refused too
         raise ArgumentError(
             "crossings",
             "every point at which the two distribution functions cross, ascending",

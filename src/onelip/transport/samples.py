@@ -88,6 +88,9 @@ def require_positive(name: str, value: float | int) -> None:
 
 
 def _float64(values: Array) -> Tensor:
+    if values.is_complex() if isinstance(values, Tensor) else np.iscomplexobj(values):
+        remedy = "give real and imaginary parts as columns"
+        raise ArgumentError("values", "real numbers", "complex ones", remedy)
     if isinstance(values, Tensor):
         return values.detach().to("cpu", torch.float64)
     return torch.from_numpy(np.array(values, dtype=np.float64))  # a copy: torch warns of read-only memory

@@ -20,9 +20,9 @@ METRICS = ("cos", "l2", "w1", "w1_true", "deviation")
 def record(critic: nn.Module, pair: KnownPair, cell: Cell, seconds: float, w1_size: int) -> dict[str, Any]:
     """The benchmark's numbers for a plain float64 critic, with standard errors, configuration and origin.
 
-    certified: proved upper bound on the critic's Lipschitz constant; witnessed: proved lower bound. Where
-    certified is 1, w1 is a lower bound of W₁ up to its standard error. seconds: processor time of training.
-    Samples are fresh: no stream of random numbers is shared with training.
+    certified: proved upper bound on the critic's Lipschitz constant; witnessed: what two inputs reach.
+    Where certified is 1, w1 is a lower bound of W₁ up to its standard error. seconds: processor time of
+    training. Samples are fresh: no stream of random numbers is shared with training.
     """
     score = evaluate_potential(critic, pair, size=GRADIENT_SAMPLES, w1_size=w1_size, seed=cell.seed)
     certificate = certify(critic, pair.shape, starts=1)
