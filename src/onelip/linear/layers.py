@@ -113,7 +113,7 @@ def current_weight(layer: nn.Module) -> Tensor:
     training = {part: part.training for part in parametrizations.modules()}
     try:
         parametrizations.eval()
-        return layer.weight.detach().clone()
+        return cast(Tensor, layer.weight).detach().clone()
     finally:
         for part, flag in training.items():
             part.training = flag

@@ -68,6 +68,8 @@ def line_pair(quantile_p: Quantile, quantile_q: Quantile, crossings: tuple[float
     0.797885
     """
     knots = torch.tensor(crossings, dtype=torch.float64)
+    if not (knots.isfinite().all() and (knots.diff() > 0).all()):
+        raise ArgumentError("crossings", "finite and ascending", crossings, "sort them")
 
     def moved(s: float) -> Tensor:
         level = torch.tensor([s], dtype=torch.float64)
