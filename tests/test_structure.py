@@ -10,10 +10,11 @@ import pytest
 import onelip
 
 SOURCE = Path(onelip.__file__).parent
-LEAVES = {"errors", "files", "provenance"}
+LEAVES = {"errors", "files", "named", "provenance"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "files": set(),
+    "named": {"errors"},
     "provenance": set(),
     "linear": LEAVES,
     "constraint": LEAVES | {"linear"},

@@ -114,7 +114,7 @@ def test_errors_are_one_line_each(folder):
         ({}, "file must be given, or factory, got neither"),
         ({"file": folder / "m.pt2", "factory": "a:b"}, "got both"),
         ({"file": folder / "m.pt2", "weights": folder / "w.pt"}, "weights must be given with factory"),
-        ({"factory": "my_critics"}, "package.module:function"),
+        ({"factory": "my_critics"}, "package.module:name"),
         ({"factory": "nowhere:make"}, "ModuleNotFoundError"),
         ({"factory": "my_critics:absent"}, "AttributeError"),
         ({"factory": "my_critics:broken"}, "no such thing"),
@@ -127,9 +127,18 @@ def test_errors_are_one_line_each(folder):
         ({"factory": "my_critics:make", "input_shape": "1,9,9"}, "a shape that the network takes"),
         ({"factory": "my_critics:make", "max_lipschitz": -1.0}, "at least 0"),
         ({"factory": "my_critics:make", "max_lipschitz": float("nan")}, "at least 0"),
+        ({"factory": "my_critics:make", "max_lipschitz": float("inf")}, "a finite number"),
     ]  # fmt: skip
     for options, message in cases:
         with pytest.raises(ArgumentError) as raised:
             run(**options)
         assert message in str(raised.value)
         assert "\n" not in str(raised.value)
+
+
+def test_norms_beyond_the_largest_number_are_words_in_json():
+    layer = nn.Linear(8, 8).double()
+    layer.weight.data.fill_(1e308)
+    document = audit(layer, (8,)).to_json()
+    assert document["upper"] == document["layers"][0]["norm"]["upper"] == "inf"
+    json.dumps(document, allow_nan=False)

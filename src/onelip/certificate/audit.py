@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import math
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from onelip.certificate.archive import read_program
 from onelip.certificate.certify import Certificate, Layer, certify
 from onelip.errors import ArgumentError
 from onelip.files import require_place, write_json
+from onelip.named import named
 
 EXIT_EXCEEDED = 1
 
@@ -122,18 +121,12 @@ def parse_shape(text: str) -> tuple[int, ...]:
 
 def build(factory: str, weights: Path | None = None) -> nn.Module:
     """The module that "package.module:function" returns, with weights from a .safetensors file."""
-    module_name, _, function_name = factory.partition(":")
-    if not module_name or not function_name:
-        raise ArgumentError(
-            "factory", "package.module:function", repr(factory), "name the function after a colon"
-        )
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    function = named("factory", factory)
     try:
-        made = getattr(importlib.import_module(module_name), function_name)()
+        made = function()
     except Exception as error:  # whatever the user's code raises
-        remedy = "check the name, and run from the folder that holds the module"
         received = f"{factory}: {type(error).__name__}: {error}"
+        remedy = "call it by hand, without arguments"
         raise ArgumentError("factory", "a function that can be called", received, remedy) from error
     if not isinstance(made, nn.Module):
         raise ArgumentError(

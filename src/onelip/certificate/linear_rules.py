@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +13,7 @@ from onelip.certificate.graph import Node
 from onelip.certificate.nodes import argument, axes_of, is_data, per_axis
 from onelip.errors import UnknownOperatorError
 from onelip.linear.interval import NormInterval
-from onelip.linear.maps import Convolution, Dense, LinearMap
+from onelip.linear.maps import Convolution, Dense, LinearMap, padding_pairs
 from onelip.linear.norm import operator_norm
 
 Rule = Callable[[Node], Effect]
@@ -81,11 +80,13 @@ def _convolution(node: Node) -> Effect:
     transposed = "transpose" in node.operator or bool(argument(node, "transposed"))
     space = node.inputs[0].shape[2:]
     stride, dilation = (per_axis(argument(node, name), dimensions) for name in ("stride", "dilation"))
+    padding = argument(node, "padding")
+    padding = padding if isinstance(padding, str) else per_axis(padding, dimensions)
     map = Convolution(
         weight,
         space=space,
         stride=stride,
-        padding=_padding(argument(node, "padding"), weight.shape[2:], dilation),
+        padding=padding_pairs(padding, weight.shape[2:], dilation),
         padding_mode="zeros",
         dilation=dilation,
         groups=argument(node, "groups"),
@@ -99,15 +100,6 @@ def _convolution(node: Node) -> Effect:
         norm=operator_norm(map, rtol=RTOL, name=node.place),
         map=map,
     )
-
-
-def _padding(given: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
-    if given == "valid":
-        return ((0, 0),) * len(kernel)
-    if given == "same":
-        totals = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-        return tuple((total // 2, total - total // 2) for total in totals)
-    return tuple((p, p) for p in per_axis(given, len(kernel)))
 
 
 def _all_but(axis: int, rank: int) -> tuple[int, ...]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import chain
 
 import torch
@@ -16,6 +14,7 @@ from onelip.certificate.graph import Graph
 from onelip.certificate.reader import BATCH, Reader
 from onelip.certificate.rewrites import simplify
 from onelip.errors import ArgumentError
+from onelip.linear.layers import evaluating
 
 
 def trace(module: nn.Module | ExportedProgram, input_shape: tuple[int, ...]) -> Graph:
@@ -69,7 +68,7 @@ def _export(module: nn.Module, input_shape: tuple[int, ...]) -> ExportedProgram:
     like = next((tensor for tensor in stored if tensor.is_floating_point()), torch.zeros(()))
     example = torch.zeros(BATCH, *input_shape, dtype=like.dtype, device=like.device)
     # Cached, parametrizations are evaluated once, before tracing: theirs may hold what cannot be traced.
-    with _evaluating(module), torch.no_grad(), parametrize.cached(), warnings.catch_warnings():
+    with evaluating(module), torch.no_grad(), parametrize.cached(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing warns of what it then handles
         try:
             module(example)
@@ -87,14 +86,3 @@ def _export(module: nn.Module, input_shape: tuple[int, ...]) -> ExportedProgram:
 
 def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes.items():
-            part.training = training

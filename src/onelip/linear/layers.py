@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import cast
 
@@ -11,7 +13,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils import parametrize
 
 from onelip.errors import ArgumentError, UnknownOperatorError
-from onelip.linear.maps import Convolution, Dense, LinearMap, PaddingMode
+from onelip.linear.maps import Convolution, Dense, LinearMap, PaddingMode, padding_pairs
 
 LINEAR_LAYERS = (nn.Linear, _ConvNd)
 _FORWARD = ("forward", "_conv_forward")
@@ -109,11 +111,17 @@ def current_weight(layer: nn.Module) -> Tensor:
             remedy = "remove the hook that computes it, or use torch.nn.utils.parametrizations"
             raise ArgumentError("weight", "a parameter of the layer", "a computed one", remedy)
         return weight.detach()
-    parametrizations = cast(nn.ModuleDict, layer.parametrizations)
-    training = {part: part.training for part in parametrizations.modules()}
-    try:
-        parametrizations.eval()
+    with evaluating(cast(nn.ModuleDict, layer.parametrizations)):
         return cast(Tensor, layer.weight).detach().clone()
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """`module` in eval mode; afterwards every part of it in the mode that it was in."""
+    training = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
     finally:
         for part, flag in training.items():
             part.training = flag
@@ -131,13 +139,8 @@ def ample_shape(layer: nn.Module) -> tuple[int, ...]:
 
 
 def layer_padding(layer: _ConvNd) -> tuple[tuple[int, int], ...]:
-    """(before, after) per axis; 'same' puts the odd one behind, as torch does."""
-    if layer.padding == "valid":
-        return ((0, 0),) * len(layer.kernel_size)
-    if layer.padding == "same":
-        totals = [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
-        return tuple((total // 2, total - total // 2) for total in totals)
-    return tuple((p, p) for p in cast(tuple[int, ...], layer.padding))
+    """(before, after) per axis."""
+    return padding_pairs(layer.padding, layer.kernel_size, layer.dilation)
 
 
 def input_shapes(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
@@ -177,11 +180,10 @@ def calls(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, list[tup
         for name, layer in module.named_modules()
         if isinstance(layer, LINEAR_LAYERS)
     ]
-    training = {child: child.training for child in module.modules()}
     parameter = next(module.parameters())
     try:
-        with torch.no_grad():
-            module.eval()(torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device))
+        with torch.no_grad(), evaluating(module):
+            module(torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device))
     except (RuntimeError, ValueError) as error:
         said = " ".join(str(error).split())[:200]
         received_shape = f"{tuple(input_shape)}, for which it says: {said}"
@@ -190,6 +192,4 @@ def calls(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, list[tup
     finally:
         for hook in hooks:
             hook.remove()
-        for child, flag in training.items():
-            child.training = flag
     return received

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -229,6 +230,23 @@ class Convolution(LinearMap):
             padding_index(n, before, after, self.padding_mode).to(device)
             for n, (before, after) in zip(self.space, self.padding, strict=True)
         ]
+
+
+def padding_pairs(
+    padding: str | Sequence[int], kernel: Sequence[int], dilation: Sequence[int]
+) -> tuple[tuple[int, int], ...]:
+    """(before, after) per axis of what torch calls padding; 'same' puts the odd one behind, as torch does.
+
+    >>> padding_pairs("same", kernel=(4,), dilation=(1,)), padding_pairs((2, 1), (3, 3), (1, 1))
+    (((1, 2),), ((2, 2), (1, 1)))
+    """
+    if padding == "valid":
+        return ((0, 0),) * len(kernel)
+    if padding == "same":
+        totals = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+        return tuple((total // 2, total - total // 2) for total in totals)
+    assert not isinstance(padding, str), padding
+    return tuple((p, p) for p in padding)
 
 
 def padding_index(n: int, before: int, after: int, mode: PaddingMode) -> Tensor:

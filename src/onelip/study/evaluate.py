@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -21,6 +18,7 @@ from onelip.gan.players import available_device
 from onelip.gan.run import RunFolder
 from onelip.gan.sampling import generate
 from onelip.metrics.images import Extractor
+from onelip.named import named
 from onelip.provenance import provenance
 from onelip.study.yardstick import yardstick
 
@@ -92,18 +90,7 @@ def finished_generator(run: RunFolder) -> nn.Module:
 
 def import_extractor(name: str, device: str) -> Extractor:
     """What "package.module:name" names, found from the current folder too: a function or a module."""
-    module, _, attribute = name.partition(":")
-    if not module or not attribute:
-        remedy = "name the function after a colon"
-        raise ArgumentError("features", "package.module:name", repr(name), remedy)
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        found: Any = getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # whatever the user's module raises
-        received = f"{name}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        remedy = "check the name, and run from the folder that holds the module"
-        raise ArgumentError("features", "importable", received, remedy) from error
+    found = named("features", name)
     if not callable(found):
         remedy = "name a function or a torch module"
         raise ArgumentError("features", "callable", type(found).__name__, remedy)
