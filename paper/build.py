@@ -16,7 +16,7 @@ from pathlib import Path
 from onelip.files import write_atomically
 from paper.figures import write_figures
 from paper.log import faults
-from paper.numbers import as_tex, collect
+from paper.numbers import StaleClaimsError, as_tex, collect
 from paper.poster import write as write_poster
 from paper.tables import render
 
@@ -115,12 +115,12 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(DOCUMENTS)}")
     if shutil.which("latexmk") is None:
         sys.exit("latexmk is missing: `make paper` installs TeX, or names the packages")
-    generate(ROOT / "results", BUILD)
-    for name in chosen:
-        try:
+    try:
+        generate(ROOT / "results", BUILD)
+        for name in chosen:
             finish(typeset(name, BUILD), ROOT / f"{name}.pdf", options.check)
-        except BuildError as error:
-            sys.exit(str(error))
+    except (BuildError, StaleClaimsError) as error:
+        sys.exit(str(error))
 
 
 def finish(built: Path, place: Path, check: bool) -> None:

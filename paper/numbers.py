@@ -17,13 +17,22 @@ import itertools
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
 
 from onelip.gan.networks import build_critic
 from onelip.provenance import shown
-from onelip.study.claims.evidence import Evidence, Measure, Needs, is_finished, read_evidence, required_runs
+from onelip.study.claims.evidence import (
+    Evidence,
+    Measure,
+    Needs,
+    digest,
+    is_finished,
+    read_evidence,
+    required_runs,
+)
 from onelip.study.claims.measures import explosive_share, growth, largest, last, late_rise, seconds
 from onelip.study.claims.statistics import PerSeed, ratio
 from onelip.study.presets import CONSTRAINTS, PRESETS
@@ -210,8 +219,22 @@ def of_layers(evidence: Evidence) -> Table:
     return {"factors/product": Value(str(math.prod(factors.values())), f"{STUDY}/sn-0.json: config")}
 
 
+class StaleClaimsError(Exception):
+    """Verdicts and numbers of one document would be of different results."""
+
+
+def claims_of(results: Path) -> dict[str, Any]:
+    """The claims of results/claims.json. Raises StaleClaimsError where they were decided from other results."""
+    found = json.loads((results / "claims.json").read_text())
+    if found["inputs"] != digest(results):
+        raise StaleClaimsError(
+            f"{results / 'claims.json'} is of other results: run onelip study claims first"
+        )
+    return found["claims"]
+
+
 def of_claims(results: Path) -> Table:
-    claims = json.loads((results / "claims.json").read_text())["claims"]
+    claims = claims_of(results)
     return {f"claims/{key}": Value(text, "results/claims.json") for key, text in claim_words(claims).items()}
 
 

@@ -6,7 +6,6 @@ things look like stays there. Numbers that are read, not drawn, are printed with
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,7 +19,7 @@ from onelip.study.figures import METHOD_COLORS, METHOD_TITLES, by_method, curves
 from onelip.study.records import STRIP_ROWS
 from onelip.study.store import StoredRun
 from onelip.study.theory.figures import LOSS_COLORS
-from paper.numbers import finite
+from paper.numbers import claims_of, finite
 from paper.sentences import VERDICTS
 from paper.text import escape
 
@@ -164,7 +163,7 @@ def digits(strip: Path) -> Image.Image:
 def write(results: Path, folder: Path) -> None:
     """Write the files that poster.tex reads into `folder`. Raises where results/ lacks what they show."""
     evidence = read_evidence(results)
-    claims = json.loads((results / "claims.json").read_text())["claims"]
+    claims = claims_of(results)
     cited = escape(citation(results.parent / "CITATION.cff"))
     folder.mkdir(parents=True, exist_ok=True)
     parts = {

@@ -177,6 +177,13 @@ def test_images_of_ones_own_are_trained_on_and_sampled(tmp_path):
         assert (picture.size, picture.mode) == ((40, 24), "RGB")
 
 
+def test_the_package_is_the_command(tmp_path):
+    command = [sys.executable, "-m", "onelip", "sample", "nowhere"]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert process.returncode == 2
+    assert "nowhere/config.json is missing" in process.stderr
+
+
 @pytest.mark.parametrize(
     "command", [(), ("train",), ("sample",), ("study",), ("theory",), ("w1bench",), ("evaluate",), ("audit",)]
 )

@@ -44,11 +44,14 @@ def _sync(folder: Path) -> None:
 def locked(path: Path) -> Iterator[None]:
     """Alone with a file that several processes read, change and write; the others wait.
 
-    The lock is a file beside it, for `path` itself is replaced.
+    What is locked is its folder: the file itself is replaced, and another one would be left behind.
     """
-    with path.with_name(f".{path.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(folder)
 
 
 def require_place(path: Path) -> None:

@@ -218,6 +218,7 @@ UNBOUNDED = [
     ("batch statistics of a sample", lambda x: x.var(1), (3,), "slope is not bounded"),
     ("lstm", lambda x: x, (3, 4), "product of two"),
     ("elu that grows", lambda x: torch.ops.aten.elu(x, 1, 1, -1), (3,), "exponentially"),
+    ("factor of NaN", lambda x: x * math.nan, (3,), "a factor that is not finite"),
     ("deviation", lambda x: torch.native_layer_norm(x, [4], None, None, 1e-5)[2], (4,), "1/σ"),
     ("bits as another type", lambda x: x.view(torch.int32) * 1.0, (3,), "bits"),
 ]  # fmt: skip
@@ -296,6 +297,11 @@ def copied_into_integers(x):
     whole = torch.zeros_like(x, dtype=torch.int64)
     whole.copy_(x)
     return whole * 1.5
+
+
+def test_a_linear_operator_of_a_vector_has_no_rule():
+    with pytest.raises(UnknownOperatorError, match="a weight of 1 axes"):
+        certify(Function(lambda x: F.linear(x, torch.ones(3))), (3,), starts=0)
 
 
 def test_a_copy_into_integers_has_no_rule():

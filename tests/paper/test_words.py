@@ -1,13 +1,14 @@
 """No number is typed: paper and poster have theirs by key, the README from results/ or for a reason."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
-from onelip.study.claims.evidence import read_evidence
+from onelip.study.claims.evidence import digest, read_evidence
 from paper.build import HERE, ROOT
-from paper.numbers import as_tex, collect
+from paper.numbers import StaleClaimsError, as_tex, claims_of, collect
 
 PROSE = sorted([*HERE.glob("sections/*.tex"), HERE / "main.tex", HERE / "poster.tex"])
 TEX = sorted({*PROSE, *HERE.glob("*.tex")})
@@ -117,3 +118,12 @@ def test_no_decimal_of_the_readme_is_typed():
     text = GENERATED.sub("", DEFAULTS.sub("", text))
     text = LINK.sub("", CODE.sub("", text))
     assert sorted(set(re.findall(r"\d*\.\d+", text)) - README_ALLOWED.keys()) == []
+
+
+def test_verdicts_of_other_results_stop_the_build(tmp_path):
+    (tmp_path / "study" / "runs").mkdir(parents=True)
+    (tmp_path / "claims.json").write_text(json.dumps({"inputs": digest(tmp_path), "claims": {"C1": {}}}))
+    assert claims_of(tmp_path) == {"C1": {}}
+    (tmp_path / "theory.json").write_text("{}")
+    with pytest.raises(StaleClaimsError, match="run onelip study claims first"):
+        claims_of(tmp_path)

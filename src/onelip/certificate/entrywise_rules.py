@@ -88,7 +88,7 @@ def _product(node: Node) -> Effect:
     a, b = node.args[:2]
     if is_data(a) and is_data(b):
         return Unbounded(why="a product of two tensors that depend on the input")
-    return Scales(factor=_tensor(b if is_data(a) else a))
+    return scaling(_tensor(b if is_data(a) else a), "a factor that is not finite")
 
 
 def _quotient(node: Node) -> Effect:
@@ -144,10 +144,10 @@ def _batch_norm(node: Node) -> Effect:
     return scaling(statistics_factor(node))
 
 
-def scaling(factor: Tensor) -> Effect:
-    """Multiplication by a constant, which a variance of zero makes infinite."""
+def scaling(factor: Tensor, why: str = "a division by zero") -> Effect:
+    """Multiplication by a constant, which a variance of zero makes infinite: that is what `why` says."""
     if not factor.isfinite().all():
-        return Unbounded(why="a division by zero")
+        return Unbounded(why=why)
     return Scales(factor=factor)
 
 

@@ -28,7 +28,10 @@ def _weighted(rule: Rule) -> Rule:
 
 
 def _linear(node: Node) -> Effect:
-    return _dense_on_last_axis(node, argument(node, "weight"))
+    weight = argument(node, "weight")
+    if weight.ndim != 2:
+        raise UnknownOperatorError(f"no sound rule for {node.place} with a weight of {weight.ndim} axes")
+    return _dense_on_last_axis(node, weight)
 
 
 def _addmm(node: Node) -> Effect:

@@ -13,7 +13,6 @@ from onelip.study.w1bench.settings import Cell
 from onelip.transport import KnownPair, evaluate_potential
 
 GRADIENT_SAMPLES = 4096  # as published
-W1_SAMPLES = 10**6
 METRICS = ("cos", "l2", "w1", "w1_true", "deviation")
 
 
