@@ -224,11 +224,11 @@ class StaleClaimsError(Exception):
 
 
 def claims_of(results: Path) -> dict[str, Any]:
-    """The claims of results/claims.json. Raises StaleClaimsError where they were decided from other results."""
+    """The claims of results/claims.json. Raises StaleClaimsError where they are of other results."""
     found = json.loads((results / "claims.json").read_text())
     if found["inputs"] != digest(results):
         raise StaleClaimsError(
-            f"{results / 'claims.json'} is of other results: run onelip study claims first"
+            f"{results / 'claims.json'} is of other results: onelip study claims decides them anew"
         )
     return found["claims"]
 
