@@ -27,7 +27,7 @@ from onelip.study.claims.measures import (
     trend,
 )
 from onelip.study.claims.run import block, number, run_claims
-from onelip.study.claims.statistics import Estimate, difference, mean, ratio
+from onelip.study.claims.statistics import Estimate, difference, mean, proportion, ratio
 from onelip.study.claims.table import CLAIMS
 from onelip.study.claims.verdict import MINIMUM_SEEDS, combine, decide
 from onelip.study.presets import expand
@@ -175,7 +175,7 @@ CASES = [
     ("C2", "refuted", {"sn-2": {"status": "diverged"}, "F-sn": {"status": "diverged"}}, {}, ""),
     ("C2", "undecided", {}, {}, "nothing to avoid"),
     # C4
-    ("C4", "supported", {}, {}, "sn: proved at most 1; sn-operator: proved at most 1"),
+    ("C4", "supported", {}, {}, "sn: proved at most 1.01; sn-operator: proved at most 1.01"),
     ("C4", "depends", {"sn": {"upper": 9.0, "lower": 2.0}}, {}, "sn: witnessed above 1"),
     (
         "C4",
@@ -268,6 +268,14 @@ CASES = [
         {},
         "do not tell r1r2 from sn",
     ),
+    (
+        "C11",
+        "undecided",
+        {"*": WORSE, "sn": {"frechet": 5.0}}
+        | {f"sn-{seed}": {"frechet": 5.0, "recall": recall} for seed, recall in ((0, 0.9), (1, 0.1))},
+        {},
+        "do not tell whether its recall is below that of",
+    ),
     # at equal time a slow method has had less of its training
     (
         "C11",
@@ -279,6 +287,7 @@ CASES = [
     ("C3", "supported", {}, {}, ""),
     ("C3", "refuted", {"A-sn": WORSE, "sn-target4": WORSE, "sn-power-iterations10": WORSE}, {}, ""),
     ("C3", "depends", {"sn-target4": WORSE}, {}, "holds: A to F, iterations of sn; does not: target of sn"),
+    ("C3", "depends", {"sn-target4": {"status": "diverged"}}, {}, "does not: target of sn"),
     (
         "C3",
         "depends",
@@ -329,6 +338,23 @@ def test_the_level_gives_normal_data_the_width_of_student():
 
     z = norm.ppf((1 + statistics.expanded_level(5)) / 2)
     assert z * math.sqrt(4 / 5) == pytest.approx(t.ppf(0.975, 4))
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 4])
+def test_below_five_seeds_the_interval_is_student_s(seeds):
+    from scipy.stats import ttest_1samp
+
+    values = [1.0, 2.5, 0.5, 4.0][:seeds]
+    found = mean(dict(enumerate(values)))
+    expected = ttest_1samp(values, 0.0).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert found.low < min(values) < max(values) < found.high
+
+
+def test_a_share_of_seeds_has_the_exact_interval():
+    share = proportion({0: 1.0, 1: 0.0, 2: 0.0, 3: 0.0, 4: 0.0})
+    assert (share.value, share.seeds) == (0.2, 5)
+    assert (share.low, share.high) == pytest.approx((0.00505, 0.7164), abs=1e-4)
 
 
 def test_pairs_are_of_one_seed_and_what_is_not_finite_is_no_seed():
@@ -415,6 +441,9 @@ def test_growth_and_late_rises_are_of_the_player_with_more():
     run = a_run(critic_gradient_norm=Curve(ENDS, norms))
     assert late_rise(run) == 7
     assert growth(a_run(critic_gradient_norm=Curve(ENDS, np.r_[np.ones(WINDOWS - 3), 3 * np.ones(3)]))) == 3
+    from_nothing = Curve(ENDS, np.r_[np.zeros(3), np.ones(WINDOWS - 3)])
+    assert growth(a_run(generator_gradient_norm=from_nothing)) == math.inf
+    assert growth(a_run(generator_gradient_norm=Curve(ENDS, np.zeros(WINDOWS)))) == 1  # the critic's
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,8 @@ SEED = 0  # of every real draw, so that all runs of a data set share one yardsti
 
 @dataclass(frozen=True, eq=False)
 class Yardstick:
-    """measure: every metric of samples. real: n real samples that nothing here has seen.
+    """measure: every metric of samples. real: n real samples that the classifier has not seen
+    (the GANs have: they train on all of the training pictures).
 
     samples: how many to take by default. most: how many `real` can give. facts: what the numbers stand on.
     """

@@ -181,7 +181,7 @@ def late_rise(run: StoredRun) -> float:
     for player in PLAYERS:
         values = run.curves[f"{player}_gradient_norm"].values
         median = run.summary["spread"][f"{player}_gradient_norm"]["median"]
-        found.append(float(values[_tenth(values) :].max()) / median if median > 0 else math.nan)
+        found.append(_over(float(values[_tenth(values) :].max()), median))
     return max(found)
 
 
@@ -190,8 +190,13 @@ def growth(run: StoredRun) -> float:
     found = []
     for values in (run.curves[f"{player}_gradient_norm"].values for player in PLAYERS):
         first, last = values[: _tenth(values)].mean(), values[-_tenth(values) :].mean()
-        found.append(float(last / first) if first > 0 else math.nan)
+        found.append(_over(float(last), float(first)))
     return max(found)
+
+
+def _over(a: float, b: float) -> float:
+    """a/b of norms: out of nothing infinite, so that it counts as growth; nothing out of nothing is 0."""
+    return a / b if b > 0 else math.inf if a > 0 else 0.0
 
 
 def _tenth(values: Float[np.ndarray, " windows"]) -> int:

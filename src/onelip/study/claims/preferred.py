@@ -15,8 +15,8 @@ from onelip.study.claims.measures import (
     mixed_machines,
     total_seconds,
 )
-from onelip.study.claims.statistics import Estimate, PerSeed, difference, geometric_mean, mean, ratio
-from onelip.study.claims.verdict import Claim, Verdict
+from onelip.study.claims.statistics import Estimate, PerSeed, difference, geometric_mean, lowest, mean, ratio
+from onelip.study.claims.verdict import Claim, Verdict, above
 from onelip.study.presets import PRESETS
 from onelip.study.store import StoredRun
 
@@ -47,7 +47,7 @@ def judge(evidence: Evidence) -> Verdict:
     numbers |= {f"recall, {name}": mean(recalls[name]) for name in SETTINGS}
     final = {n: geometric_mean(v) for n, v in frechet(evidence, tuple(SETTINGS)).items()}
     numbers |= {f"Fréchet distance after all steps, {name}": found for name, found in final.items()}
-    leader = min(final, key=lambda name: final[name].value)
+    leader = lowest(final)
     ends = (
         f"by median clocks the ratio is {by_clocks.value:.3g} ({by_clocks.low:.3g} to {by_clocks.high:.3g}); "
         f"after all steps {leader} has the lowest, {final[leader].value:.3g}"
@@ -59,6 +59,7 @@ def judge(evidence: Evidence) -> Verdict:
     level = [name for name in RIVALS if name not in better and not against[name].above(1.0)]
     drawbacks = [f"its recall is below that of {n}" for n in RIVALS if recall[n].below(-RECALL_MARGIN)]
     drawbacks += [f"{n} fails on fewer seeds" for n in RIVALS if failed[n] < failed[ours]]
+    unsettled = [n for n in RIVALS if above(recall[n], -RECALL_MARGIN) == "open"]
     if better:
         reason = f"{', '.join(better)} better than {ours}, the best spectral setting, at equal time"
         return Verdict("refuted", f"{reason}; {ends}", effect, name, numbers)
@@ -70,6 +71,9 @@ def judge(evidence: Evidence) -> Verdict:
     said = f"{ours} has the best Fréchet distance at equal time; {ends}"
     if drawbacks:
         return Verdict("depends", f"{said}; but {'; '.join(drawbacks)}", effect, name, numbers)
+    if unsettled:
+        reason = f"{said}; seeds do not tell whether its recall is below that of {', '.join(unsettled)}"
+        return Verdict("undecided", reason, effect, name, numbers)
     return Verdict("supported", said, effect, name, numbers)
 
 
@@ -98,7 +102,7 @@ def with_diverged(
     evidence: Evidence, found: dict[str, float], worst: Callable[..., float]
 ) -> dict[str, PerSeed]:
     """By setting and seed; a diverged run gets the worst that was found."""
-    last_place = worst(found.values()) if found else math.nan
+    last_place = worst((value for value in found.values() if math.isfinite(value)), default=math.nan)
     return {
         name: {run.config.seed: found.get(run.name, last_place) for run in evidence.all_of(name)}
         for name in SETTINGS
@@ -106,7 +110,7 @@ def with_diverged(
 
 
 def _best(distances: dict[str, PerSeed], names: tuple[str, ...]) -> str:
-    return min(names, key=lambda name: geometric_mean(distances[name]).value)
+    return lowest({name: geometric_mean(distances[name]) for name in names})
 
 
 PREFERRED = Claim(
@@ -120,7 +124,7 @@ PREFERRED = Claim(
     f"on the same seeds, as is its best rival) against every other setting, {', '.join(RIVALS)}. Supported: "
     "its Fréchet distance is lower than each rival's (interval of the ratio paired by seed above 1), its "
     f"recall not lower by {RECALL_MARGIN}, and no rival fails on fewer seeds; depends: only the first; "
-    "refuted: a rival's is lower; undecided: seeds do not tell it from a rival.",
+    "refuted: a rival's is lower; undecided: seeds do not tell it from a rival, or do not settle its recall.",
     Needs(dict.fromkeys(GROUPS, ())),
     judge,
 )

@@ -20,7 +20,7 @@ from onelip.study.claims.measures import (
     setbacks,
     trend,
 )
-from onelip.study.claims.statistics import Estimate, PerSeed, difference, mean, ratio
+from onelip.study.claims.statistics import Estimate, PerSeed, difference, mean, proportion, ratio
 from onelip.study.claims.verdict import Claim, State, Verdict, above, below, certain, combine
 from onelip.study.presets import MIYATO
 from onelip.study.records import WINDOWS
@@ -49,8 +49,7 @@ def exploding(evidence: Evidence) -> Verdict:
         for place, settings in places.items()
         for sign in SIGNS
     }
-    seen = {"sn": mean(evidence.of("sn", _shows_a_sign, finished=False))}
-    seen["none"] = mean(evidence.of("none", _shows_a_sign, finished=False))
+    seen = {s: proportion(evidence.of(s, _shows_a_sign, finished=False)) for s in ("sn", "none")}
     numbers: dict[str, Estimate | float] = {"share of seeds that show a sign, none": seen["none"]}
     for method in ("sn", "none", "clip", "gp", "sn-operator"):
         numbers[f"share of steps above 10 medians, {method}"] = mean(evidence.of(method, explosive_share))
@@ -116,7 +115,7 @@ def stable(evidence: Evidence) -> Verdict:
         "the Fréchet distance falls steadily": below(falls, STEADY),
     }
     for setting in METHODS:
-        numbers[f"share of seeds that fail, {setting}"] = mean(failed[setting])
+        numbers[f"share of seeds that fail, {setting}"] = proportion(failed[setting])
         numbers[f"Fréchet distance's setbacks, {setting}"] = mean(evidence.of(setting, setbacks(FRECHET)))
     for rival in ("clip", "gp"):
         back = difference(evidence.of("sn", setbacks(FRECHET)), evidence.of(rival, setbacks(FRECHET)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from onelip.study.claims.evidence import Evidence, Needs
+from onelip.study.claims.evidence import Evidence, Needs, is_finished
 from onelip.study.claims.measures import frechet, largest
 from onelip.study.claims.statistics import Estimate, PerSeed, geometric_mean, ratio
 from onelip.study.claims.verdict import Claim, State, Verdict, below, certain, combine
@@ -51,8 +51,9 @@ def untuned(evidence: Evidence) -> Verdict:
     numbers |= knobs
     effect = numbers.pop("A to F, sn")
     assert isinstance(effect, Estimate)
-    parts: dict[str, State] = {"A to F": below(effect, TOLERATED)}
-    parts |= {name: below(knobs[name], TOLERATED) for name in ("target of sn", "iterations of sn")}
+    parts: dict[str, State] = {"A to F": _tolerated(evidence, A_TO_F["sn"], effect)}
+    for name in ("target of sn", "iterations of sn"):
+        parts[name] = _tolerated(evidence, KNOBS[name], knobs[name])
     less: dict[str, State] = {}
     for rival in ("clip", "gp"):
         against = ratio(spreads["sn"], spreads[rival])
@@ -63,6 +64,13 @@ def untuned(evidence: Evidence) -> Verdict:
     if word == "refuted" and "holds" in less.values():
         word, reason = combine({"no tuning": "fails", **less})
     return Verdict(word, reason, effect, "worst over best Fréchet distance over A to F, sn", numbers)
+
+
+def _tolerated(evidence: Evidence, settings: tuple[str, ...], spread: Estimate) -> State:
+    """Whether quality stays within the limit over settings none of which diverges."""
+    if any(not is_finished(run) for setting in settings for run in evidence.all_of(setting)):
+        return "fails"
+    return below(spread, TOLERATED)
 
 
 def few_iterations(evidence: Evidence) -> Verdict:
@@ -113,7 +121,7 @@ UNTUNED = Claim(
     "seed, over the optimizers' settings A to F; over its target ¼ to 4; over its power iterations 1 to "
     "10. All hold: supported; some: depends. None: depends, where over A to F it at least spreads less "
     "than clip or gp, paired by seed; else refuted. A diverged run counts as the worst run that it is "
-    "compared with.",
+    "compared with, and one of sn fails its part.",
     Needs(
         {
             "settings": (),
