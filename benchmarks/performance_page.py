@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.powers import PowerFit
 from benchmarks.scaling_page import RESULTS, markdown_table
+from onelip.provenance import shown
 
 
 def throughput() -> str:
