@@ -54,7 +54,7 @@ def ours(runs: Iterable[StoredRun], data: str) -> list[Row]:
 def _row(setting: str, data: str, runs: list[StoredRun]) -> Row:
     name = SECOND[data][1]
     finished = [run.summary["last"] for run in runs if f"final/{name}" in run.summary["last"]]
-    diverged = sum(run.summary["status"] == "diverged" for run in runs)
+    diverged = sum(run.result is not None and run.result.status == "diverged" for run in runs)
     said = f"here, {len(runs)} seed" + ("s" if len(runs) > 1 else "")
     said += f", {diverged} diverged" if diverged else ""
     modes = sum(last["final/modes"] for last in finished) / len(runs)
