@@ -63,8 +63,10 @@ def sample(options: Sample) -> int:
     from onelip.gan.run import RunFolder
     from onelip.gan.sampling import write_samples
 
+    run = RunFolder(options.run)
+    run.config()  # no folder is made for what is no run
     require_place(options.out)
-    step = write_samples(RunFolder(options.run), options.count, options.seed, options.out, kind)
+    step = write_samples(run, options.count, options.seed, options.out, kind)
     print(f"{options.count} samples of step {step} in {options.out}")
     return 0
 
@@ -162,9 +164,10 @@ def evaluate(options: Evaluate) -> int:
 
     settings = {f.name: getattr(options, f.name) for f in dataclasses.fields(Evaluate)}
     out = settings.pop("json") or options.run / "evaluation.json"
-    RunFolder(options.run).config()  # no folder is made for what is no run
+    run = RunFolder(settings.pop("run"))
+    run.config()  # no folder is made for what is no run
     require_place(out)
-    result = evaluate_run(RunFolder(settings.pop("run")), **settings)
+    result = evaluate_run(run, **settings)
     write_json(out, result)
     Console().print(table(result))
     return _say(f"written to {out}")

@@ -9,6 +9,7 @@ from torch import nn
 from onelip.certificate.certify import Certificate, certify
 from onelip.certificate.probe import Witness
 from onelip.errors import ArgumentError, ContradictionError
+from tests.certificate.functions import Function
 
 
 class Residual(nn.Module):
@@ -27,15 +28,6 @@ class Scale(nn.Module):
 
     def forward(self, x):
         return torch.relu(self.factor * x)
-
-
-class Function(nn.Module):
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
 
 
 def linear(*rows):

@@ -9,15 +9,7 @@ from torch import nn
 
 from onelip.certificate.certify import certify
 from onelip.errors import ArgumentError, UnknownOperatorError
-
-
-class Function(nn.Module):
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
+from tests.certificate.functions import Function
 
 
 def maxmin(x):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar, cast
 
@@ -73,18 +73,18 @@ def constrain(
     shapes = input_shapes(module, input_shape) if input_shape is not None else {}
     level = target if network is None else network ** (1 / _in_series(module, layers, input_shape))
     spectral = partial(SpectralNorm, soft=soft, tolerance=tolerance or TOLERANCE, iterations=iterations)
-    made: dict[_Operator, nn.Module] = {}
     maps = {name: _map(kind, name, layer, shapes.get(name)) for name, layer in layers.items()}
-    for name, map in maps.items():
-        operator = _Operator.of(map)
-        if operator not in made:
-            at_size = map.in_shape if name in shapes else None
-            made[operator] = (
-                _orthogonal(map, level, at_size) if kind == "orthogonal" else spectral(map, level)
-            )
+
+    def constraint(name: str) -> nn.Module:
+        map = maps[name]
+        if kind != "orthogonal":
+            return spectral(map, level)
+        return _orthogonal(map, level, map.in_shape if name in shapes else None)
+
+    constraints = _shared(maps, constraint)
     # Only now, so that what is refused is left as it was.
     for name, layer in layers.items():
-        parametrize.register_parametrization(layer, "weight", made[_Operator.of(maps[name])])
+        parametrize.register_parametrization(layer, "weight", constraints[name])
         make_picklable(layer)
         accept_foreign_checkpoints(layer)
     if kind != "orthogonal" and len(layers) > 1:
@@ -108,6 +108,16 @@ def refresh(module: M) -> M:
         if isinstance(constraint, SpectralNorm):
             constraint.refresh(cast(Tensor, parametrizations(layer)["weight"].original))
     return module
+
+
+def _shared(maps: dict[str, LinearMap], make: Callable[[str], nn.Module]) -> dict[str, nn.Module]:
+    """The constraint of each layer; one for all that apply one weight alike."""
+    made: dict[_Operator, nn.Module] = {}
+    for name, map in maps.items():
+        operator = _Operator.of(map)
+        if operator not in made:
+            made[operator] = make(name)
+    return {name: made[_Operator.of(map)] for name, map in maps.items()}
 
 
 def _in_series(module: nn.Module, layers: dict[str, nn.Module], input_shape: tuple[int, ...] | None) -> int:
