@@ -20,7 +20,7 @@ from onelip.constraint.bake import bake
 from onelip.linear.layers import current_weight
 from onelip.linear.maps import Dense
 from onelip.linear.norm import operator_norm
-from onelip.study.w1bench.settings import Cell
+from onelip.study.w1bench.settings import Cell, typical_norm
 from onelip.study.w1bench.stiefel import CONVERGED, newton_schulz
 from onelip.transport.funnel import HALF_WIDTH
 
@@ -77,6 +77,8 @@ def build(cell: Cell) -> nn.Sequential:
     hidden = nn.Sequential(*(module for pair in layers for module in pair))
     if cell.recipe.method == "stiefel":
         isometric = nn.Sequential(*_isometric(hidden), Distance(sizes[-1]))
+        if cell.activation == "fullsort":
+            return _one_sort(isometric, cell.dim)
         return _centred(isometric, cell.dim) if cell.centred else isometric
     critic = nn.Sequential(*hidden, nn.Linear(sizes[-1], 1), nn.Flatten(0))
     if cell.recipe.kind is None:
@@ -148,6 +150,20 @@ def _centred(critic: nn.Sequential, dim: int) -> nn.Sequential:
         if isinstance(layer, Distance):
             layer.c.copy_(z.mean(0))
         z = layer(z)
+    return critic
+
+
+@torch.no_grad()
+def _one_sort(critic: nn.Sequential, dim: int) -> nn.Sequential:
+    """Weights after the first the identity; c on the axis of the largest feature, as long as features are.
+
+    To sort again changes nothing, so that the critic starts as z ↦ −‖z − c‖, where −‖z − c‖² is 2|c|·max z
+    less ‖z‖² and |c|²: rows turn to where P lies farther out than Q. From c = 0 on no row would matter, since
+    turning and sorting keep ‖z‖, and training would wait at −‖x‖ until c has grown.
+    """
+    for layer in [layer for layer in critic if isinstance(layer, nn.Linear)][1:]:
+        nn.init.eye_(layer.weight)
+    critic[-1].c[-1] = typical_norm(dim)  # FullSort is ascending
     return critic
 
 

@@ -138,27 +138,53 @@ def _published(dim: int) -> dict[str, Any]:
     return {"batch": 1024, "width": max(2 * dim, 128), "depth": 2, "lr": 2e-4}
 
 
+_MANY_DIMENSIONS = 32  # from here on two centres are nearly at right angles: one sort tells all of them apart
+
+
 def _best(dim: int, funnels: int) -> dict[str, Any]:
     """The one recipe of "best": all its settings, the activation too, are functions of D and N."""
+    settings = _sorted(dim, funnels) if dim > _MANY_DIMENSIONS else _folded(dim, funnels)
+    # Biases move as much of ‖x‖ as weights do of a unit row.
+    return settings | {"bias_lr": settings["lr"] * typical_norm(dim)}
+
+
+def _sorted(dim: int, funnels: int) -> dict[str, Any]:
+    """Layers of a sorting network: the largest ⟨x, wᵢ⟩ says which centre is near, once each has a row."""
+    width = 2 * dim
+    return {
+        "steps": min(12_000, 1_000 * funnels),
+        "batch": 1024,
+        "width": width,
+        "depth": 2,
+        "activation": "fullsort",
+        # As hot as rows can be and still find centres, of which each has a share 1/N of the samples.
+        "lr": 0.64 / (width * funnels) ** 0.5,
+        "schedule": "cosine",
+    }
+
+
+def _folded(dim: int, funnels: int) -> dict[str, Any]:
+    """Folds lay one part of space on another until one distance fits all."""
     plane = dim < 8  # P crowds at the centres: a gradient is as right as its tips are sharp, at any scale
     # So few centres that the first layer can tell them apart: quick to train, and some starts end behind.
     few = dim >= 4 * funnels
-    # So many coordinates of centres that one wide layer finds more of them than two narrow ones.
-    vast = dim * funnels > 2**14 and not few and not plane
-    depth = 6 if plane else 1 if vast else 2 if few or dim > 32 else 4
-    width = max(4 * dim, 128) if vast else max(2 * dim, 64 if few or funnels < 16 else 128)
-    # Adam moves every entry by about lr, a matrix by up to √(rows · columns) times as much.
-    lr = 0.04 / width**0.5 * ((4 / funnels) ** 0.25 if plane else 0.7 if vast else 1.0)
+    depth = 6 if plane else 2 if few else 4
+    width = max(2 * dim, 64 if few or funnels < 16 else 128)
     return {
-        "steps": 2_000 if few else _BEST_STEPS if plane or funnels <= 64 else 12_000 if vast else 20_000,
-        "batch": 1024 if vast else 512,
+        "steps": 2_000 if few else _BEST_STEPS if plane or funnels <= 64 else 20_000,
+        "batch": 512,
         "width": width,
         "depth": depth,
-        "activation": "maxmin" if few else "fullsort" if funnels >= dim > 32 and not vast else "fold",
+        "activation": "maxmin" if few else "fold",
         "centred": depth > 2,
         "starts": 3 if few else 1,
-        "lr": lr,
-        "bias_lr": lr * (dim * HALF_WIDTH**2 / 3) ** 0.5,  # as much of ‖x‖ as lr is of a unit row
+        # Adam moves every entry by about lr, a matrix by up to √(rows · columns) times as much.
+        "lr": 0.04 / width**0.5 * ((4 / funnels) ** 0.25 if plane else 1.0),
         "schedule": "geometric" if plane else "cosine",
         "double": plane,
     }
+
+
+def typical_norm(dim: int) -> float:
+    """√E‖x‖² for x uniform in the cube."""
+    return (dim * HALF_WIDTH**2 / 3) ** 0.5

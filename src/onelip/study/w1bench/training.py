@@ -22,6 +22,7 @@ Tick = Callable[[int], None]
 STEPS_BETWEEN_TICKS = 20
 _WARMUP = 50
 _HELD, _DECADES = 0.3, 8
+_AFTER_A_SORT = 0.02  # share of the rate: the noise of weights there blurs what has been told apart
 _RETRACTION = 2  # iterations: one would do for small steps, the first ones are not
 
 
@@ -77,9 +78,16 @@ def objective(critic: nn.Module, x: Tensor, y: Tensor, cell: Cell, generator: to
 
 def _groups(critic: nn.Module, cell: Cell) -> list[dict[str, Any]]:
     """Matrices, and all other parameters, each with their learning rate."""
-    weights = matrices(critic) if cell.bias_lr is not None else list(critic.parameters())
-    others = [p for p in critic.parameters() if all(p is not W for W in weights)]
-    return [{"params": weights, "lr": cell.lr}, {"params": others, "lr": cell.bias_lr or cell.lr}]
+    if cell.bias_lr is None:
+        return [{"params": list(critic.parameters()), "lr": cell.lr}]
+    first, *later = matrices(critic)
+    others = [p for p in critic.parameters() if all(p is not W for W in (first, *later))]
+    after = _AFTER_A_SORT if cell.activation == "fullsort" else 1.0
+    return [
+        {"params": [first], "lr": cell.lr},
+        {"params": later, "lr": after * cell.lr},
+        {"params": others, "lr": cell.bias_lr},
+    ]
 
 
 @torch.no_grad()
