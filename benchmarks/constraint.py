@@ -16,7 +16,6 @@ from functools import partial
 from itertools import cycle
 from typing import Any, cast
 
-import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
@@ -219,16 +218,3 @@ def measure(say: Callable[[str], None]) -> dict[str, Any]:
         "learning_rates": {name: METHODS[method]["critic_lr"] for name, (_, method) in methods().items()},
         "deel_torchlip": importlib.metadata.version("deel-torchlip") if deel_is_there() else None,
     }
-
-
-@pytest.mark.parametrize("name", ["critic 28×28, width 8", "deep 64 × 64"])
-def test_every_method_takes_part(name):
-    _, times = compare(name, batch=2, seconds=0.0)
-    assert times.keys() == methods().keys()
-    assert all(timing.milliseconds[0] > 0 for timing in times.values())
-
-
-@pytest.mark.gpu
-def test_steps_are_timed_on_the_gpu():
-    _, times = compare("critic 28×28, width 8", batch=2, seconds=0.0)
-    assert all(timing.milliseconds[0] > 0 for timing in times.values())

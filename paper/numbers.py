@@ -27,15 +27,14 @@ from onelip.provenance import shown
 from onelip.study.claims.evidence import (
     Evidence,
     Measure,
-    Needs,
     digest,
+    group_runs,
     is_finished,
     read_evidence,
-    required_runs,
 )
 from onelip.study.claims.measures import explosive_share, growth, largest, last, late_rise, seconds
 from onelip.study.claims.statistics import PerSeed, ratio
-from onelip.study.presets import CONSTRAINTS, PRESETS
+from onelip.study.presets import CONSTRAINTS, PRESETS, expand
 from onelip.study.store import StoredRun
 from paper.experiments import of_norms, of_soundness, of_theory, of_w1
 from paper.sentences import claim_words, each, groups_state, ranking, seeds_of
@@ -172,7 +171,7 @@ def constants(evidence: Evidence) -> str:
 
 def counts(evidence: Evidence, group: str) -> tuple[int, int]:
     """Runs of a group: stored, required."""
-    required = required_runs(Needs({group: ()}))
+    required = group_runs(group)
     return sum(name in evidence.runs for name in required), len(required)
 
 
@@ -184,9 +183,7 @@ def of_study(evidence: Evidence) -> Table:
     machine = {(m["processor"], m["cores"], m["memory_gib"]) for m in (start["machine"] for start in starts)}
     texts = {
         "runs": str(len(runs)),
-        "required": str(
-            len({name for g in PRESETS["paper"].groups for name in required_runs(Needs({g: ()}))})
-        ),
+        "required": str(len(expand("paper"))),
         "hours": number(sum(run.summary["seconds"] for run in runs) / 3600),
         "commits": ", ".join(rf"\texttt{{{commit}}}" for commit in commits),
         "machines": "; ".join(f"{p}, {c} cores, {m} GiB" for p, c, m in sorted(machine)),

@@ -19,7 +19,7 @@ from onelip.errors import ArgumentError
 SIZES = (8, 16, 32, 64, 128)
 
 
-@pytest.mark.parametrize("name", ["powers", "memory", "growth", "startup"])
+@pytest.mark.parametrize("name", ["powers", "memory", "growth", "startup", "paired"])
 def test_the_examples_of_the_benchmarks_run(name):
     assert doctest.testmod(importlib.import_module(f"benchmarks.{name}")).failed == 0
 

@@ -11,6 +11,7 @@ import pytest
 
 from onelip import cli, options
 from onelip.errors import ArgumentError, CheckpointError, DataError
+from onelip.gan.config import TrainConfig
 from onelip.gan.run import RunResult
 from onelip.study.claims import statistics
 from onelip.study.claims.cost import SIZES
@@ -23,6 +24,8 @@ from onelip.study.claims.measures import (
     failures,
     growth,
     late_rise,
+    machine,
+    seconds,
     setbacks,
     trend,
 )
@@ -153,6 +156,7 @@ def product(witness=0.9, deep=0.9):
 
 HALF, MORE = {"seconds": 0.05}, {"seconds": 0.2}
 WORSE = {"frechet": 20.0}
+DIVERGED = {"status": "diverged"}
 SPLIT = {"clip-0": {"frechet": 1.0}, "gp-0": {"frechet": 9.0}}
 CASES = [
     # C1: everywhere, nowhere, at some sizes; dearer in memory alone
@@ -287,7 +291,7 @@ CASES = [
     ("C3", "supported", {}, {}, ""),
     ("C3", "refuted", {"A-sn": WORSE, "sn-target4": WORSE, "sn-power-iterations10": WORSE}, {}, ""),
     ("C3", "depends", {"sn-target4": WORSE}, {}, "holds: A to F, iterations of sn; does not: target of sn"),
-    ("C3", "depends", {"sn-target4": {"status": "diverged"}}, {}, "does not: target of sn"),
+    ("C3", "depends", {"sn-target4": DIVERGED}, {}, "does not: target of sn"),
     (
         "C3",
         "depends",
@@ -295,6 +299,14 @@ CASES = [
         | {"B-gp": {"frechet": 90.0}, "B-clip": {"frechet": 1.0}},
         {},
         "less than gp over A to F",
+    ),
+    (
+        "C3",
+        "refuted",
+        {f"{letter}-sn": DIVERGED for letter in "BCDEF"}
+        | {"sn-target4": DIVERGED, "sn-power-iterations10": WORSE, "B-gp": {"frechet": 90.0}},
+        {},
+        "",
     ),
     ("C3", "undecided", {"A-sn-0": WORSE, "A-sn-1": WORSE}, {}, "not settled: A to F"),
     ("C8", "supported", {}, power(), ""),
@@ -307,6 +319,13 @@ CASES = [
     ),
     ("C8", "depends", {}, power(convolution=0.1), "does not: σ of convolutions"),
     ("C8", "depends", {"sn": WORSE}, power(), "does not: quality of sn with 1"),
+    (
+        "C8",
+        "depends",
+        {f"sn{iterations}": DIVERGED for iterations in ("", "-power-iterations2", "-power-iterations3")},
+        power(),
+        "does not: quality of sn with 1, quality of sn with 2, quality of sn with 3",
+    ),
     ("C8", "undecided", {"sn-0": {"frechet": 9.0}}, power(), "not settled: quality of sn with 1"),
 ]
 
@@ -461,6 +480,23 @@ def test_seconds_of_two_machines_are_not_compared(key):
     verdict = decide(BY_KEY[key], evidence_for(key, {"gp-3": other}))
     assert verdict.verdict == "undecided"
     assert "seed 3 was trained on another, no accelerator and one, no accelerator" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("device", "accelerator", "clock", "where"),
+    [
+        ("cpu", None, "processor", "one, no accelerator"),
+        ("cpu", "H200", "processor", "one, no accelerator"),
+        ("auto", None, "processor", "one, no accelerator"),
+        ("cuda", "H200", "wall", "one, H200"),
+    ],
+)
+def test_seconds_are_those_of_what_trained(device, accelerator, clock, where):
+    there = {"machine": {"processor": "one", "accelerator": accelerator}}
+    run = made("sn-0", TrainConfig(device=device), machine=there, seconds=0.1)
+    run.summary["seconds_per_generator_step"] = 0.2
+    assert seconds(run) == {"processor": 0.1, "wall": 0.2}[clock]
+    assert machine(run) == {where}
 
 
 # --- files and print

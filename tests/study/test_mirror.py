@@ -80,6 +80,13 @@ def test_after_every_piece_the_copy_is_one_to_continue_from(folder, tmp_path):
     assert names == ["metrics.jsonl", "checkpoints/step-2.pt", "result.json", "checkpoints/step-1.pt"]
 
 
+def test_a_store_has_its_record_only_after_the_pictures_that_go_with_it(tmp_path):
+    for name in ("runs/sn-0.json", "samples/sn-0.png", "plane/sn-0.npz"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    assert everything(tmp_path)[-1].name == "runs/sn-0.json"
+
+
 def arrive(station: Station, job: Job, until=lambda: False):
     """Put what a station hands out into the job's folder; its outcome, or None where `until` came first."""
     ended = time.monotonic() + 300

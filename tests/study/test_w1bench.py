@@ -466,6 +466,13 @@ def test_add_record_replaces_the_same_run_and_keeps_order(options):
     assert [r["seconds"] for r in records] == [record["seconds"], 1.5]
 
 
+def test_a_score_on_other_samples_stands_beside_the_one_that_is_there(options):
+    for samples in (2000, 1000):
+        run(dataclasses.replace(options, w1_samples=samples))
+    records = read_records(options.json)
+    assert {record["samples"]["w1"] for record in records} == {1000, 2000}
+
+
 def test_weights_of_a_frozen_critic_are_its_own():
     network, _, cell = trained("best")
     plain = frozen(network, cell)
@@ -478,8 +485,9 @@ def test_weights_of_a_frozen_critic_are_its_own():
 def test_only_runs_with_the_settings_of_the_table_are_compared():
     def record(critic, **changes):
         config = as_config(cell_of(critic, 2, 4, 0, **changes))
-        return {"dim": 2, "funnels": 4, "critic": critic, "config": config}
+        return {"dim": 2, "funnels": 4, "critic": critic, "config": config, "samples": {"w1": 2000}}
 
     best, rival = record("best"), record("sorting-network")
     others = [record("best", steps=1), record("sorting-network", pair="digest")]
-    assert by_pair([best, rival, *others]) == {(2, 4, 0): {"best": best, "sorting-network": rival}}
+    fewer = best | {"samples": {"w1": 1000}}
+    assert by_pair([best, fewer, rival, *others]) == {(2, 4, 0): {"best": best, "sorting-network": rival}}

@@ -102,6 +102,8 @@ class ClusterWorker(Worker):
 
     def _poll(self, say: Callable[[str], None]) -> Outcome | None:
         if self.station is None:
+            if self.stopping:
+                return self._interrupted("not begun")
             self.held.enter_context(RunFolder(self.job.path).lock())
             self._send_out()
             return None

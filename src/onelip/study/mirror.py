@@ -111,4 +111,5 @@ def _grows(name: str) -> bool:
 
 
 def _order(name: str) -> tuple[bool, bool, str]:
-    return name == "result.json", not _grows(name), name
+    """What says that all is there comes last: a run's result, a store's record."""
+    return name == "result.json" or name.startswith("runs/"), not _grows(name), name

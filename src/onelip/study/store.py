@@ -107,7 +107,8 @@ def _costs(curves: dict[str, Curve]) -> dict[str, float]:
     if "seconds" not in curves:
         return {}
     wall, cpu = (curves[name].values for name in ("seconds", "cpu_seconds"))
-    # The process's memory never falls: what was measured before the first evaluation is the training's.
+    # The process's memory never falls: from the first evaluation on it is no longer the training's. What the
+    # layers' measurement at step 1 took is in it, as are the interpreter and its libraries.
     observed = [curve.steps[0] for name, curve in curves.items() if name.startswith(MEASURED_LAST)]
     memory = curves["peak_memory_mib"]
     return {
@@ -121,8 +122,9 @@ def _costs(curves: dict[str, Curve]) -> dict[str, float]:
 
 
 def norm_product(curves: dict[str, Curve]) -> float | None:
-    """Product of the layers' proved upper bounds where they were last measured: above ‖f‖_Lip here.
+    """Product of the layers' proved upper bounds where they were last measured: above ‖f‖_Lip in eval mode.
 
+    Not of the weights in use under sn and sn-operator, whose estimates lag behind them in training.
     The study's critics are linear maps in series with 1-Lipschitz activations between them.
     """
     uppers = [

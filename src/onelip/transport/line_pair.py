@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.integrate import quad
 from torch import Tensor
 
 from onelip.errors import ArgumentError
@@ -92,4 +91,6 @@ def _on(quantile: Quantile, levels: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
 
 
 def _unit_integral(integrand: Callable[[float], float]) -> float:
+    from scipy.integrate import quad
+
     return quad(integrand, 0, 1, limit=500, epsabs=1e-9, epsrel=1e-9)[0]

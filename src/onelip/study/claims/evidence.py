@@ -83,13 +83,14 @@ def required_runs(needs: Needs, group: str | None = None) -> dict[str, TrainConf
     for name in needs.groups if group is None else (group,):
         settings = needs.groups[name] or PRESETS[PRESET].groups[name].settings
         found |= {
-            run: config for run, config in _group_runs(name).items() if run.rpartition("-")[0] in settings
+            run: config for run, config in group_runs(name).items() if run.rpartition("-")[0] in settings
         }
     return found
 
 
 @cache
-def _group_runs(name: str) -> dict[str, TrainConfig]:
+def group_runs(name: str) -> dict[str, TrainConfig]:
+    """All runs of a group of the preset, by name."""
     return expand(PRESET, groups=name)
 
 

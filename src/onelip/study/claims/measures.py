@@ -7,6 +7,7 @@ by the critic's own constant, `upper` (proved) or `lower` (witnessed), at the st
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -61,13 +62,18 @@ def total_seconds(run: StoredRun) -> float:
 
 
 def _clock(run: StoredRun) -> str:
-    return "cpu_" if run.config.device == "cpu" else ""
+    return "" if any(_accelerator(run, start["machine"]) for start in run.summary["starts"]) else "cpu_"
 
 
 def machine(run: StoredRun) -> frozenset[str]:
-    """Processors and accelerators that the run was trained on."""
+    """Processors, and accelerators where they were used, that the run was trained on."""
     used = [start["machine"] for start in run.summary["starts"]]
-    return frozenset(f"{m['processor']}, {m['accelerator'] or 'no accelerator'}" for m in used)
+    return frozenset(f"{m['processor']}, {_accelerator(run, m) or 'no accelerator'}" for m in used)
+
+
+def _accelerator(run: StoredRun, machine: dict[str, Any]) -> str | None:
+    """What the run used of a machine: a processor that has one beside it may train alone."""
+    return None if run.config.device == "cpu" else machine["accelerator"]
 
 
 def at_seconds(name: str, budget: float) -> Measure:

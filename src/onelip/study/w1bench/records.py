@@ -32,17 +32,22 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 
 def find(records: list[dict[str, Any]], cell: Cell, w1_samples: int) -> dict[str, Any] | None:
     """The record of a run with exactly this configuration, scored on as many samples."""
-    config = as_config(cell)
-    return next((r for r in records if r["config"] == config and r["samples"]["w1"] == w1_samples), None)
+    wanted = as_config(cell), w1_samples
+    return next((record for record in records if _identity(record) == wanted), None)
+
+
+def _identity(record: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    return record["config"], record["samples"]["w1"]
 
 
 def by_pair(records: list[dict[str, Any]]) -> dict[tuple[int, int, int], dict[str, dict[str, Any]]]:
     """By (dim, funnels, seed) of a drawn pair, the records by critic: what can be compared on equal terms.
 
-    Only of critics with the settings that the table gives them: a shorter run of one is not that critic.
+    Only of critics with the settings that the table gives them: a shorter run of one is not that critic. Of
+    several scores of one run the one on most samples.
     """
     pairs: dict[tuple[int, int, int], dict[str, dict[str, Any]]] = {}
-    for record in records:
+    for record in sorted(records, key=lambda record: record["samples"]["w1"]):
         key = (record["dim"], record["funnels"], record["config"]["seed"])
         if record["config"] == as_config(cell_of(record["critic"], *key)):
             pairs.setdefault(key, {})[record["critic"]] = record
@@ -53,6 +58,6 @@ def add_record(path: Path, record: dict[str, Any]) -> None:
     """Append to what is in `path` by now; another process may have added to it."""
     order = ("dim", "funnels", "critic")
     with locked(path):
-        records = [kept for kept in read_records(path) if kept["config"] != record["config"]]
+        records = [kept for kept in read_records(path) if _identity(kept) != _identity(record)]
         records = sorted([*records, record], key=lambda r: [*(r[k] for k in order), r["config"]["seed"]])
         write_json(path, records)
