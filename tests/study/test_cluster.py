@@ -14,6 +14,7 @@ from onelip.errors import ArgumentError
 from onelip.gan.config import TrainConfig
 from onelip.gan.run import RunFolder
 from onelip.study.engine import engine
+from onelip.study.jobs import Job
 from onelip.study.progress import LineProgress
 from onelip.study.study import run_study
 from tests.gan.conftest import SMALL, assert_same_run
@@ -131,3 +132,13 @@ def test_without_ray_the_remedy_is_named(monkeypatch):
     monkeypatch.delitem(sys.modules, "onelip.study.cluster", raising=False)
     with pytest.raises(ArgumentError, match=r"pip install 'onelip\[ray\]'"), engine("ray", "auto", 1):
         pass
+
+
+def test_a_run_that_is_stopped_before_it_is_sent_out_does_not_begin(cluster, tmp_path):
+    from onelip.study.cluster import ClusterWorker
+
+    job = Job(tmp_path / "sn-0", SMALL.resolved(), None)
+    worker = ClusterWorker(None, job)
+    worker.stop()
+    outcome = worker.poll(print)
+    assert (outcome.result.status, outcome.result.message) == ("interrupted", "not begun")

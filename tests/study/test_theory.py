@@ -190,7 +190,8 @@ def test_a_warm_start_stays_blind_to_what_it_does_not_hold(results):
 
 def test_results_are_kept_and_a_failure_stops_nothing_else(results, tmp_path):
     """One process: `product` finds no digits, while `power` is there already with this configuration."""
-    outcome = _ended("power", "result", {"cpu_seconds": 1.0, "result": results["power"]}, SMALL, tmp_path)
+    result = {"cpu_seconds": 1.0, "result": results["power"]}
+    outcome = _ended("power", result, SMALL["power"], tmp_path)
     assert outcome == Outcome("power", "measured")
     stored = read_theory(tmp_path)["power"]
     assert stored["config"]["size"] == 32

@@ -13,7 +13,7 @@ from onelip.certificate.certify import certify
 from onelip.constraint.activation import FullSort
 from onelip.errors import ArgumentError, DataError, NonFiniteError
 from onelip.study.w1bench.critics import Distance, Fold, build, frozen, matrices
-from onelip.study.w1bench.measuring import SELECTION, _message, _start, farthest_apart, measure, measured
+from onelip.study.w1bench.measuring import SELECTION, farthest_apart, measure, measured
 from onelip.study.w1bench.measuring import trained as trained_from
 from onelip.study.w1bench.published import _table, published
 from onelip.study.w1bench.records import add_record, by_pair, find, read_records
@@ -446,14 +446,6 @@ def test_what_has_begun_ends_before_the_error_of_a_worker_is_raised(options):
     assert next(results)[0] == good
     with pytest.raises(NonFiniteError, match="lower --lr"):
         next(results)
-
-
-def test_a_worker_that_is_killed_is_an_error_that_names_its_run():
-    cell = cell_of("best", 3, 2, 0)
-    connection, process = _start(cell, WORK)
-    process.kill()
-    error = _message(connection, cell, process)
-    assert str(error) == "D=3 N=2 best seed 0: its process ended with code -9"
 
 
 def test_add_record_replaces_the_same_run_and_keeps_order(options):

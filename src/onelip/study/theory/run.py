@@ -7,20 +7,20 @@ the numbers. An experiment that is there with the same configuration is not repe
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
-import multiprocessing
-import signal
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from onelip.errors import ArgumentError, OnelipError
 from onelip.gan.config import require_name
 from onelip.provenance import provenance
+from onelip.study.pool import Tell, in_processes
 from onelip.study.progress import Progress
 from onelip.study.theory import disjoint, duality, power, product
 from onelip.study.theory.figures import write_figure
@@ -52,12 +52,6 @@ class Outcome:
     name: str
     how: str
     error: str | None = None
-
-
-class _Worker(NamedTuple):
-    name: str
-    process: BaseProcess
-    messages: Connection
 
 
 def experiments(only: Iterable[str] | None = None) -> dict[str, Config]:
@@ -113,66 +107,26 @@ def _plain(config: Config) -> Any:
 def _measure(
     configs: dict[str, Config], out: Path, progress: Progress, workers: int, data_dir: str | None
 ) -> list[Outcome]:
-    pending, active, outcomes = list(configs.items()), dict[Connection, _Worker](), list[Outcome]()
-    done = dict.fromkeys(configs, 0)
-    try:
-        while pending or active:
-            while pending and len(active) < workers:
-                worker = _start(*pending.pop(0), data_dir)
-                active[worker.messages] = worker
-            for messages in wait(list(active)):
-                worker = active[cast(Connection, messages)]
-                kind, content = _receive(worker)
-                if kind == "tick":
-                    done[worker.name] += 1
-                    progress.update(worker.name, done[worker.name])
-                    continue
-                del active[worker.messages]
-                worker.process.join()
-                outcomes.append(_ended(worker.name, kind, content, configs, out))
-                progress.finish(worker.name, outcomes[-1].error or outcomes[-1].how)
-    finally:
-        for worker in active.values():
-            worker.process.terminate()
-            worker.process.join()
+    jobs = {name: (name, config) for name, config in configs.items()}
+    outcomes = []
+    with closing(in_processes(jobs, partial(_work, data_dir=data_dir), workers, progress.update)) as results:
+        for name, result in results:
+            outcomes.append(_ended(name, result, configs[name], out))
+            progress.finish(name, outcomes[-1].error or outcomes[-1].how)
     return outcomes
 
 
-def _receive(worker: _Worker) -> tuple[str, Any]:
-    try:
-        return worker.messages.recv()
-    except EOFError:
-        worker.process.join()
-        return "error", f"its process ended with code {worker.process.exitcode}"
-
-
-def _ended(name: str, kind: str, content: Any, configs: dict[str, Config], out: Path) -> Outcome:
-    """Keep a result beside those of the other experiments, at once."""
-    if kind == "error":
-        return Outcome(name, "failed", f"failed: {content}")
-    entry = {"config": _plain(configs[name]), "provenance": provenance(), **content}
-    keep(out, name, entry)
-    return Outcome(name, "measured")
-
-
-def _start(name: str, config: Config, data_dir: str | None) -> _Worker:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(name, config, data_dir, theirs), daemon=True)
-    process.start()
-    theirs.close()
-    return _Worker(name, process, ours)
-
-
-def _work(name: str, config: Config, data_dir: str | None, messages: Connection) -> None:
-    """Body of a worker process; a parent that is gone breaks the pipe, and with it the worker."""
-    import torch
-
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent decides
+def _work(job: tuple[str, Config], tell: Tell, data_dir: str | None) -> dict[str, Any]:
+    name, config = job
+    ticks = itertools.count(1)
     began = time.process_time()
-    try:
-        result = EXPERIMENTS[name].measure(config, data_dir, lambda: messages.send(("tick", None)))
-        messages.send(("result", {"cpu_seconds": round(time.process_time() - began, 1), "result": result}))
-    except OnelipError as error:
-        messages.send(("error", str(error)))
+    result = EXPERIMENTS[name].measure(config, data_dir, lambda: tell(next(ticks)))
+    return {"cpu_seconds": round(time.process_time() - began, 1), "result": result}
+
+
+def _ended(name: str, result: dict[str, Any] | OnelipError, config: Config, out: Path) -> Outcome:
+    """Keep a result beside those of the other experiments, at once."""
+    if isinstance(result, OnelipError):
+        return Outcome(name, "failed", f"failed: {result}")
+    keep(out, name, {"config": _plain(config), "provenance": provenance(), **result})
+    return Outcome(name, "measured")

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 import time
 from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from functools import partial
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ from torch import nn
 
 from onelip.errors import OnelipError
 from onelip.gan.random import Stream, derived_seed, generator_for
+from onelip.study.pool import Work, in_processes
 from onelip.study.w1bench.critics import build, frozen
 from onelip.study.w1bench.scoring import record
 from onelip.study.w1bench.settings import Cell
@@ -24,7 +22,6 @@ from onelip.study.w1bench.training import Tick, draw, train
 from onelip.transport import FunnelPair, funnel_pair, load_pair
 
 Record = dict[str, Any]
-Work = Callable[[Cell, Tick], Record]  # picklable where it goes to other processes
 SELECTION = 2**15  # samples of each law that choose among starts
 
 
@@ -62,7 +59,7 @@ def farthest_apart(
 
 
 def measured(
-    cells: Sequence[Cell], work: Work, workers: int, update: Callable[[str, int], None]
+    cells: Sequence[Cell], work: Work[Cell], workers: int, update: Callable[[str, int], None]
 ) -> Generator[tuple[Cell, Record]]:
     """Each cell with its record, as it ends. `update` hears its name and how many steps are done.
 
@@ -70,69 +67,17 @@ def measured(
     thread each. There no further cell begins after an error, which is raised when those that have begun are
     done.
     """
-    if workers > 1:
-        yield from _in_processes(list(cells), work, workers, update)
+    if workers == 1:
+        for cell in cells:
+            yield cell, work(cell, partial(update, cell.name))
         return
-    for cell in cells:
-        yield cell, work(cell, partial(update, cell.name))
-
-
-def _in_processes(
-    waiting: list[Cell], work: Work, workers: int, update: Callable[[str, int], None]
-) -> Generator[tuple[Cell, Record]]:
-    active: dict[Connection, tuple[Cell, BaseProcess]] = {}
-    failure: Exception | None = None
-    try:
-        while waiting or active:
-            while waiting and len(active) < workers:
-                cell = waiting.pop(0)
-                connection, process = _start(cell, work)
-                active[connection] = cell, process
-            for connection in wait(list(active)):
-                assert isinstance(connection, Connection)
-                cell, process = active[connection]
-                message = _message(connection, cell, process)
-                if isinstance(message, int):
-                    update(cell.name, message)
-                    continue
-                del active[connection]
-                if isinstance(message, Exception):
-                    failure = failure or message
-                    waiting.clear()
-                else:
-                    yield cell, message
-    finally:
-        for _, process in active.values():
-            process.terminate()  # there is nothing to save: a cell is finished or it is missing
+    by_name = {cell.name: cell for cell in cells}
+    failure: OnelipError | None = None
+    with closing(in_processes(by_name, work, workers, update, until_error=True)) as results:
+        for name, result in results:
+            if isinstance(result, OnelipError):
+                failure = failure or result
+            else:
+                yield by_name[name], result
     if failure is not None:
         raise failure
-
-
-def _start(cell: Cell, work: Work) -> tuple[Connection, BaseProcess]:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(cell, work, theirs), daemon=True)
-    process.start()
-    theirs.close()
-    return ours, process
-
-
-def _message(connection: Connection, cell: Cell, process: BaseProcess) -> int | Record | Exception:
-    try:
-        return connection.recv()
-    except EOFError:
-        process.join()
-        return OnelipError(f"{cell.name}: its process ended with code {process.exitcode}")
-
-
-def _work(cell: Cell, work: Work, messages: Connection) -> None:
-    """Body of a process: the steps done, and in the end the record, or what went wrong."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the first process decides
-    torch.set_num_threads(1)
-    try:
-        try:
-            messages.send(work(cell, messages.send))
-        except OnelipError as error:
-            messages.send(error)
-    except BrokenPipeError:
-        pass  # nobody is there to hear it
