@@ -1,6 +1,6 @@
 """Fuzz of operator_norm: random linear layers of every kind against the SVD of their dense matrix.
 
-    python benchmarks/soundness_layers.py --count 20000 --seed 0 --out results/soundness.json
+    python -m benchmarks.soundness_layers --count 20000 --seed 0 --out results/soundness.json
 
 A case is a violation if the interval misses the oracle's σ by more than the oracle's own rounding.
 """
@@ -11,7 +11,6 @@ import argparse
 import itertools
 import json
 import math
-import os
 import random
 import time
 import warnings
@@ -22,6 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from benchmarks.parts import put_part
 from onelip.linear.interval import NormInterval
 from onelip.linear.layers import linear_map
 from onelip.linear.norm import operator_norm
@@ -247,16 +247,6 @@ def record(tally: Tally, seed: int, seconds: float) -> dict[str, object]:
     }
 
 
-def write(path: Path, key: str, value: object) -> None:
-    """Replace one key of a JSON file in one step; the others stay."""
-    content = json.loads(path.read_text()) if path.exists() else {}
-    content[key] = value
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
-    temporary.replace(path)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -272,7 +262,7 @@ def main() -> int:
     summary = record(tally, options.seed, time.perf_counter() - start)
     print(json.dumps(summary, indent=2))
     if options.out:
-        write(options.out, "layers", summary)
+        put_part(options.out, "layers", summary)
     return 1 if tally.violations else 0
 
 

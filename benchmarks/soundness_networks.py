@@ -1,6 +1,6 @@
 """Fuzz of certify: random networks, none of whose input pairs may be stretched beyond the upper bound.
 
-    python benchmarks/soundness_networks.py --count 2000 --seed 0 --out results/soundness.json
+    python -m benchmarks.soundness_networks --count 2000 --seed 0 --out results/soundness.json
 
 Each network is asked in three ways that know nothing of the certificate's rules: random pairs near and
 far, the spectral norm of autograd's Jacobian at random points, and the witness's ascent. The networks
@@ -22,9 +22,10 @@ import torch
 from rich.progress import track
 from torch import Tensor, nn
 
+from benchmarks.parts import put_part
+from benchmarks.random_networks import Case, cases
 from onelip.certificate.certify import Certificate, certify
 from onelip.provenance import provenance
-from random_networks import Case, cases
 
 ROUNDING = 1e-10  # of the float64 oracles, relative
 
@@ -142,9 +143,7 @@ def main() -> int:
         )
     )
     if options.out is not None:
-        known = json.loads(options.out.read_text()) if options.out.exists() else {}
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps({**known, "networks": result}, indent=1) + "\n")
+        put_part(options.out, "networks", result)
     return 1 if result["violations"] or result["failures"] else 0
 
 

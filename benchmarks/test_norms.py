@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import importlib.util
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -27,6 +26,7 @@ import pytest
 import torch
 from torch import nn
 
+from onelip.files import write_json
 from onelip.linear.layers import linear_map
 from onelip.linear.norm import operator_norm
 from onelip.linear.power import lanczos, power_iteration, start_vector
@@ -220,7 +220,7 @@ def main() -> None:
             **provenance(),
         }
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        write_json(options.out, content)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def soundness():
         f"- Held against the dense matrix's SVD on {layers['count']:,} random layers of every type, stride, "
         f"padding and dtype ({zeros:,} of them zero maps): {layers['violations']} violations of "
         f"lower ≤ ‖A‖₂ ≤ upper (seed {layers['seed']}, commit {shown(layers['commit'])}; "
-        "`python benchmarks/soundness_layers.py` repeats it)."
+        "`python -m benchmarks.soundness_layers` repeats it)."
     )
 
 

@@ -2,17 +2,11 @@
 
 import pytest
 
-
-@pytest.fixture
-def fuzz(request, monkeypatch):
-    monkeypatch.syspath_prepend(str(request.config.rootpath / "benchmarks"))
-    import soundness_networks
-
-    return soundness_networks.fuzz
+from benchmarks.soundness_networks import fuzz
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_no_pair_of_inputs_exceeds_the_bound_of_a_random_network(fuzz):
+def test_no_pair_of_inputs_exceeds_the_bound_of_a_random_network():
     result = fuzz(count=12, seed=1, starts=1, steps=8)
     assert result["violations"] == 0, result["violating"]
     assert result["failures"] == []
@@ -21,7 +15,7 @@ def test_no_pair_of_inputs_exceeds_the_bound_of_a_random_network(fuzz):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_no_pair_of_inputs_exceeds_the_bound_of_many_random_networks(fuzz):
+def test_no_pair_of_inputs_exceeds_the_bound_of_many_random_networks():
     result = fuzz(count=60, seed=2)
     assert result["violations"] == 0, result["violating"]
     assert result["failures"] == []

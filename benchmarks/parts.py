@@ -1,0 +1,16 @@
+"""A JSON file of several parts, each measured by a command of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from onelip.files import locked, write_json
+
+
+def put_part(path: Path, name: str, part: object) -> None:
+    """Replace one part of the file, which is made where it is not there; the others stay."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path):
+        parts = json.loads(path.read_text()) if path.exists() else {}
+        write_json(path, parts | {name: part})
