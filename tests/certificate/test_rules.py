@@ -1,5 +1,6 @@
 """Every operator with a known constant, against that constant and against Jacobians by autograd."""
 
+import contextlib
 import math
 
 import pytest
@@ -8,8 +9,26 @@ import torch.nn.functional as F
 from torch import nn
 
 from onelip.certificate.certify import certify
-from onelip.errors import ArgumentError, UnknownOperatorError
+from onelip.errors import ArgumentError, NonFiniteError, UnknownOperatorError
 from tests.certificate.functions import Function
+
+
+class Scaled(nn.Module):
+    """relu(c x), so that neighbours are no one linear map."""
+
+    def __init__(self, c):
+        super().__init__()
+        self.c = c
+
+    def forward(self, x):
+        return (F.linear(x, torch.eye(2, dtype=x.dtype)) * self.c).relu()
+
+
+def normalized(gamma, variance):
+    layer = nn.BatchNorm1d(2).double()
+    layer.weight.data.fill_(gamma)
+    layer.running_var.fill_(variance)
+    return layer
 
 
 def maxmin(x):
@@ -210,7 +229,6 @@ UNBOUNDED = [
     ("batch statistics of a sample", lambda x: x.var(1), (3,), "slope is not bounded"),
     ("lstm", lambda x: x, (3, 4), "product of two"),
     ("elu that grows", lambda x: torch.ops.aten.elu(x, 1, 1, -1), (3,), "exponentially"),
-    ("factor of NaN", lambda x: x * math.nan, (3,), "a factor that is not finite"),
     ("deviation", lambda x: torch.native_layer_norm(x, [4], None, None, 1e-5)[2], (4,), "1/σ"),
     ("bits as another type", lambda x: x.view(torch.int32) * 1.0, (3,), "bits"),
 ]  # fmt: skip
@@ -222,6 +240,85 @@ def test_unbounded_operators_say_why(name, function, shape, why):
     certificate = certify(module, shape, starts=0)
     assert certificate.upper == math.inf
     assert why in certificate.why
+
+
+JUMPS = [
+    ("a comparison", lambda x: (x > 0).float()),
+    ("a truncation", lambda x: x.long().float()),
+    ("a position", lambda x: x.argmax(1)),
+    ("positions", lambda x: x.sort(1).indices.float()),
+    ("without a derivative", lambda x: x.detach() * 3 + (x > 0)),
+    ("into integers", lambda x: torch.slice_scatter(torch.zeros(x.shape, dtype=torch.int64), x, 1) * 1.0),
+]
+
+
+@pytest.mark.parametrize(("name", "function"), JUMPS, ids=[name for name, _ in JUMPS])
+def test_what_jumps_has_no_bound_and_a_search_that_ends(name, function):
+    certificate = certify(Function(function), (3,), starts=1, steps=3)
+    assert certificate.upper == math.inf
+
+
+TWICE = [
+    ("einsum", lambda x: torch.einsum("bi,bi->b", x, x)),
+    ("einsum of samples", lambda x: torch.einsum("bi,ci->bc", x, x)),
+    ("einsum behind an offset", lambda x: torch.einsum("bi,bj->bij", (x - 100).relu(), (x - 100).relu())),
+    ("linear, also as bias", lambda x: F.linear(x, torch.eye(2), x[0])),
+    ("the same bias", lambda x: F.linear(x, torch.eye(2), x)),
+    ("linear by itself", lambda x: F.linear(x, x)),
+    ("convolution by itself", lambda x: F.conv1d(x[None], x[..., None])[0]),
+    ("statistics", lambda x: F.batch_norm(torch.zeros(2, 2), x[0], x[1].abs())),
+    ("weight of a norm", lambda x: F.layer_norm(x, [2], weight=x[0])),
+]
+
+
+@pytest.mark.parametrize(("name", "function"), TWICE, ids=[name for name, _ in TWICE])
+def test_the_input_as_a_weight_has_no_bound(name, function):
+    with contextlib.suppress(UnknownOperatorError):  # a rule may also refuse
+        assert certify(Function(function), (2,), starts=0).upper == math.inf
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x * math.nan,
+        lambda x: x + math.nan,
+        lambda x: F.leaky_relu(x, math.nan),
+        lambda x: F.layer_norm(x, [3], eps=math.nan),
+    ],
+)
+def test_numbers_that_are_nan_raise(function):
+    with pytest.raises(NonFiniteError, match="NaN"):
+        certify(Function(function), (3,), starts=0)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: torch.cos(x + 3j).abs(),
+        lambda x: (x * torch.tensor(1j)).abs(),
+        lambda x: torch.fft.rfft(x).abs(),
+    ],
+)
+def test_complex_numbers_have_no_rule(function):
+    with pytest.raises(UnknownOperatorError, match="complex"):
+        certify(Function(function), (3,), starts=0)
+
+
+def test_softplus_is_searched_without_its_switch():
+    flat = Function(lambda x: F.softplus(20 + 1e-12 * x) + 1e-3 * (x.tanh() - (2 * (2 * x).sigmoid() - 1)))
+    assert certify(flat, (100,), starts=1).lower < 1e-11
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (Scaled(1e-200), Scaled(1e-130), Scaled(1e300), Scaled(1e40)),
+        (normalized(1e-250, 1e200), Scaled(1e180), Scaled(1e180)),
+    ],
+)
+def test_what_underflows_is_not_taken_for_zero(layers):
+    with contextlib.suppress(NonFiniteError):
+        assert certify(nn.Sequential(*layers).double(), (2,), starts=0).upper >= 1e10
 
 
 class First(nn.Module):

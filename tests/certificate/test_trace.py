@@ -8,6 +8,7 @@ from torch.nn.utils import parametrizations, parametrize
 from onelip.certificate.certify import certify
 from onelip.certificate.trace import check_shape, trace
 from onelip.errors import ArgumentError, NonFiniteError
+from tests.certificate.functions import Function
 
 
 def small():
@@ -143,6 +144,98 @@ def test_what_cannot_be_certified_is_refused_in_one_line(module, shape, message)
     with pytest.raises(ArgumentError, match=message) as raised:
         trace(module, shape)
     assert "\n" not in str(raised.value)
+
+
+class Skip(nn.Module):
+    """An edit in place behind a dropout, which reaches what the dropout was given."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.dropout = nn.Linear(2, 2, bias=False), nn.Dropout(0.1)
+        self.linear.weight.data.copy_(torch.eye(2))
+
+    def forward(self, x):
+        h = self.linear(x)
+        return h + self.dropout(h).mul_(3)
+
+
+@pytest.mark.parametrize("program", [False, True])
+def test_an_edit_behind_a_dropout_reaches_both_branches(program):
+    network = Skip().eval()
+    if program:
+        network = torch.export.export(network, (torch.zeros(2, 2),))
+    before = str(network.graph) if program else ""
+    certificate = certify(network, (2,), starts=1)
+    assert certificate.lower == pytest.approx(6)
+    assert 6 <= certificate.upper <= 6.001
+    assert before == (str(network.graph) if program else "")
+
+
+class Edited(nn.Module):
+    """einsum may return its operand, and an edit of one is then an edit of both."""
+
+    def forward(self, x):
+        h = 1.0 * x
+        torch.einsum("bi->bi", h).mul_(3)
+        return h
+
+
+class Grows(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.factor = 1.0
+
+    def forward(self, x):
+        self.factor *= 2
+        return x * self.factor
+
+
+BATCHES = {
+    "its size": lambda x: x / x.shape[0],
+    "its length": lambda x: x.sum(1) / len(x),
+    "a count of samples": lambda x: x / torch.ones_like(x).sum(0),
+    "a branch": lambda x: 10 * x if x.shape[0] == 1 else x,
+}
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [(Edited(), "what torch.export makes of it"), (Grows(), "one function")]
+    + [(Function(function), "one function of one sample and of two") for function in BATCHES.values()],
+)
+def test_what_computes_something_else_than_its_trace_is_refused(network, message):
+    with pytest.raises(ArgumentError, match=message):
+        certify(network, (3,), starts=0)
+
+
+class Doubles(nn.Module):
+    """Doubles its factor, a parameter or a buffer, in place or by another tensor, in each forward."""
+
+    def __init__(self, parameter, in_place):
+        super().__init__()
+        self.in_place = in_place
+        if parameter:
+            self.factor = nn.Parameter(torch.ones(1))
+        else:
+            self.register_buffer("factor", torch.ones(1))
+
+    def forward(self, x):
+        with torch.no_grad():
+            if self.in_place:
+                self.factor.mul_(2)
+            else:
+                self.factor = self.factor * 2
+        return x * self.factor
+
+
+@pytest.mark.parametrize(("parameter", "in_place"), [(True, True), (False, True), (False, False)])
+def test_what_changes_itself_is_refused_and_left_as_it_was(parameter, in_place):
+    network = Doubles(parameter, in_place)
+    held = network.factor
+    with pytest.raises(ArgumentError, match=r"one that changes \['factor'\]"):
+        certify(network, (3,), starts=0)
+    assert network.factor is held
+    assert held.item() == 1
 
 
 @pytest.mark.parametrize("shape", [3, (3.0,), "3", None, (0,), (-1, 2)])

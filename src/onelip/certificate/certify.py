@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 from torch.export import ExportedProgram
 
+from onelip.certificate.agreement import require_agreement
 from onelip.certificate.bounds import Bound
 from onelip.certificate.compose import Composition
 from onelip.certificate.effects import Copies, Effect, Linear
@@ -42,9 +43,10 @@ class Layer:
 class Certificate:
     """lower ≤ Lip(f) ≤ upper in the ℓ2 norm, for the exact-arithmetic function f of the stored weights.
 
-    f is the network in eval mode on one sample. `upper` is proved and rounded outward, and infinite for the
-    reason `why` where no finite bound is known; `method` says what gave it. `lower` is the ratio of the
-    witness, a pair of inputs evaluated in float64, less an allowance for its rounding (0 without one).
+    f is the network in eval mode on one sample, of as many as a program was exported for. `upper` is proved
+    and rounded outward, and infinite for the reason `why` where no finite bound is known; `method` says what
+    gave it. `lower` is the ratio of the witness, a pair of inputs evaluated in float64, less an allowance for
+    its rounding (0 without one).
     """
 
     lower: float
@@ -86,8 +88,9 @@ def certify(
     starts, steps, seed: of the search for the witness; starts=0 leaves `lower` at 0.
 
     Raises UnknownOperatorError for an operator without a rule and for one that mixes the samples of a
-    batch, NonFiniteError for NaN or infinite weights, ArgumentError for what cannot be traced. Products of
-    two tensors that depend on the input (attention, gates) give an infinite bound and the reason.
+    batch, NonFiniteError for NaN or infinite weights, ArgumentError for what cannot be traced or computes
+    something else than its trace, as a forward that asks for the size of the batch may. Products of two
+    tensors that depend on the input (attention, gates) give an infinite bound and the reason.
 
     >>> import torch
     >>> network = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
@@ -101,6 +104,8 @@ def certify(
     composition = Composition(graph)
     bound = composition.run()
     _check_output(bound)
+    if starts or bound.constant < math.inf:  # an infinite bound alone holds for any function
+        require_agreement(module, graph)
     witness = probe(graph, starts, steps, seed)
     return Certificate(
         lower=0.0 if witness is None else witness.ratio,

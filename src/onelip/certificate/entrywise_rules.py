@@ -15,10 +15,20 @@ from onelip.certificate.effects import Effect, Elementwise, Scales, Sums, Unboun
 from onelip.certificate.graph import Node
 from onelip.certificate.moves import copying
 from onelip.certificate.nodes import argument, is_data
+from onelip.certificate.rewrites import softplus
 from onelip.certificate.slopes import NONDECREASING, Slopes, hull
-from onelip.errors import UnknownOperatorError
+from onelip.errors import NonFiniteError, UnknownOperatorError
 
 Rule = Callable[[Node], Effect]
+
+
+COMPUTED = Unbounded(why="weights or statistics that depend on the input")
+_TOO_SMALL = "a factor so small that float64 rounds it coarsely"
+
+
+def only_first(node: Node) -> bool:
+    """Whether the first argument, and no weight, depends on the input."""
+    return len(node.uses) == 1 and is_data(node.args[0])
 
 
 def _elementwise(make: Callable[..., Slopes], *names: str) -> Rule:
@@ -36,7 +46,7 @@ def _gelu(node: Node) -> Effect:
 
 
 def _softplus(node: Node) -> Effect:
-    if argument(node, "threshold") < 20:
+    if node.call is not softplus:
         return Unbounded(why="softplus jumps at a threshold below 20")
     return Elementwise(slopes=NONDECREASING)
 
@@ -141,13 +151,15 @@ def _batch_norm(node: Node) -> Effect:
     training = False if legit else argument(node, "training")
     if training or argument(node, "running_mean") is None:
         raise mixing(node)
-    return scaling(statistics_factor(node))
+    return scaling(statistics_factor(node)) if only_first(node) else COMPUTED
 
 
 def scaling(factor: Tensor, why: str = "a division by zero") -> Effect:
     """Multiplication by a constant, which a variance of zero makes infinite: that is what `why` says."""
     if not factor.isfinite().all():
         return Unbounded(why=why)
+    if ((factor != 0) & (factor.abs() < torch.finfo(factor.dtype).tiny)).any():
+        return Unbounded(why=_TOO_SMALL)
     return Scales(factor=factor)
 
 
@@ -157,6 +169,8 @@ def statistics_factor(node: Node) -> Tensor:
     factor = (1 if weight is None else weight) / (
         argument(node, "running_var") + argument(node, "eps")
     ).sqrt()
+    if weight is not None and ((factor == 0) & (weight != 0)).any():
+        raise NonFiniteError(f"{node.place} has γ/√(variance + ε) smaller than float64 holds")
     return factor.reshape(-1, *[1] * (len(node.shape) - 2))
 
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import cast
 
+import torch
 from torch import Tensor
 
 from onelip.certificate.effects import Linear, Scales, up
@@ -63,12 +64,19 @@ def with_scaling(before: Fused | None, node: Node, effect: Scales) -> Fused | No
     if factors is None:
         return None
     weight = before.map.weight
+    if _smallest(weight) * _smallest(factors) < torch.finfo(weight.dtype).tiny:
+        return None  # what underflows is lost beyond the error that is allowed for
     transposed = isinstance(before.map, Convolution) and before.map.transposed
     scaled = before.map.with_weight(
         _scale_inputs_first(weight, factors) if transposed else weight * _column(factors, weight)
     )
     size = factors.abs().max().item()
     return Fused(scaled, before.source, up(before.error * size + 8 * U * _norm_of_absolutes(scaled), 8))
+
+
+def _smallest(numbers: Tensor) -> float:
+    """Of the magnitudes that are not zero."""
+    return numbers.abs()[numbers != 0].min().item() if bool((numbers != 0).any()) else 1.0
 
 
 def _per_channel(map: LinearMap, node: Node, factor: Tensor) -> Tensor | None:

@@ -22,7 +22,8 @@ class Node:
     """One tensor that depends on the input: `call(*args, **kwargs)`, with nodes in place of tensors.
 
     operator: ATen's name without its overload, or "input". item: which output of a call that has several.
-    shape: with the batch axis. layer: the module that made the call, by qualified name.
+    shape: with the batch axis. dtype: not floating where numbers were compared or rounded. layer: the module
+    that made the call, by qualified name.
     """
 
     name: str
@@ -33,12 +34,18 @@ class Node:
     kwargs: dict[str, Any] = field(default_factory=dict)
     item: int | None = None
     shape: tuple[int, ...] = ()
+    dtype: torch.dtype = torch.float64
+
+    @cached_property
+    def uses(self) -> tuple[Node, ...]:
+        """The nodes among the arguments, as often as they are there, in order."""
+        leaves = tree_leaves((self.args, self.kwargs))
+        return tuple(leaf for leaf in leaves if isinstance(leaf, Node))
 
     @cached_property
     def inputs(self) -> tuple[Node, ...]:
         """The nodes among the arguments, each once, in order."""
-        leaves = tree_leaves((self.args, self.kwargs))
-        return tuple(dict.fromkeys(leaf for leaf in leaves if isinstance(leaf, Node)))
+        return tuple(dict.fromkeys(self.uses))
 
     def evaluate(self, values: dict[Node, Tensor], dtype: torch.dtype = torch.float64) -> Any:
         """The value of this node from the values of its inputs, with its constants in `dtype`."""
@@ -91,4 +98,4 @@ class Graph:
         values = {self.input: each(x)}
         for node in self.nodes[1:]:
             values[node] = each(node.evaluate(values, x.dtype))
-        return values[self.output]
+        return values[self.output].to(x.dtype)  # positions and comparisons are numbers too

@@ -6,7 +6,13 @@ import math
 from collections.abc import Callable
 
 from onelip.certificate.effects import Effect, Lipschitz, Unbounded, up
-from onelip.certificate.entrywise_rules import extremum_of_two, scaling, statistics_factor
+from onelip.certificate.entrywise_rules import (
+    COMPUTED,
+    extremum_of_two,
+    only_first,
+    scaling,
+    statistics_factor,
+)
 from onelip.certificate.graph import Node
 from onelip.certificate.nodes import argument, axes_of, per_axis
 
@@ -25,7 +31,9 @@ def _normalization(axes: Callable[[Node], tuple[int, ...]]) -> Rule:
             return Unbounded(why="mean and 1/σ of a normalisation: 1/σ has no useful bound")
         eps = argument(node, "eps")
         weight = argument(node, "weight")
-        if not eps:
+        if not only_first(node):
+            return COMPUTED
+        if eps is None or eps <= 0:
             return Unbounded(why="a normalisation without a fixed positive ε")
         gamma = 1.0 if weight is None else weight.abs().max().item()
         why = "max|γ|/√ε: large, and attained where the entries of a group are all equal"
@@ -45,7 +53,7 @@ def _all_but_first(node: Node) -> tuple[int, ...]:
 def _instance_norm(node: Node) -> Effect:
     if argument(node, "use_input_stats"):
         return _normalization(lambda node: _all_but_first(node)[1:])(node)
-    return scaling(statistics_factor(node))
+    return scaling(statistics_factor(node)) if only_first(node) else COMPUTED
 
 
 def _softmax(node: Node) -> Effect:

@@ -23,8 +23,8 @@ _DYNAMIC = Unbounded(why="a product of two tensors that depend on the input")
 
 
 def _weighted(rule: Rule) -> Rule:
-    """Guards a rule for x and a weight against weights that depend on the input."""
-    return lambda node: rule(node) if len(node.inputs) == 1 and is_data(node.args[0]) else _DYNAMIC
+    """Guards a rule for x and a weight against weights that depend on the input, on x itself too."""
+    return lambda node: rule(node) if len(node.uses) == 1 and is_data(node.args[0]) else _DYNAMIC
 
 
 def _linear(node: Node) -> Effect:
@@ -140,7 +140,7 @@ def _assembled(axes: Callable[[Node], tuple[int, ...]]) -> Rule:
     def rule(node: Node) -> Effect:
         u = node.inputs[0]
         batch, size = u.shape[0], math.prod(u.shape[1:])
-        if len(node.inputs) > 1:
+        if len(node.uses) > 1:
             return _DYNAMIC
         if size * math.prod(node.shape[1:]) > ASSEMBLED_ENTRIES:
             raise UnknownOperatorError(f"no sound rule for {node.place} on as many as {size} entries")
@@ -157,6 +157,8 @@ def _assembled(axes: Callable[[Node], tuple[int, ...]]) -> Rule:
 
 def _einsum(node: Node) -> Effect:
     """One data operand, and batch letters that the equation keeps first: then an assembled matrix."""
+    if len(node.uses) > 1:
+        return _DYNAMIC
     equation, operands = node.args[:2]
     sides = equation.replace(" ", "").split("->")
     inputs = sides[0].split(",")

@@ -30,6 +30,8 @@ def copying(node: Node) -> Effect:
     """The rule of all moves: apply them to entry numbers and see which entry went where."""
     if node.operator == "view" and argument(node, "dtype") is not None:
         return Unbounded(why="bits read as another type jump")
+    if not node.dtype.is_floating_point:
+        return Unbounded(why="numbers put among integers jump")
     return Copies(apply=lambda *xs: _linear_part(node, xs))
 
 

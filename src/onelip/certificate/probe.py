@@ -97,8 +97,12 @@ def _ascend(graph: Graph, seed: int, scale: float, steps: int) -> tuple[Tensor, 
     for step in range(steps):
         r = _RADIUS * max(x.norm().item(), 1e-6)
         ends = torch.stack([x + r * d, x - r * d]).requires_grad_()
-        difference = _images(graph, ends)
-        size = difference.norm()
+        try:
+            size = _images(graph, ends).norm()
+        except RuntimeError:  # torch's: numbers put among integers have no derivative
+            break
+        if not size.requires_grad:
+            break
         if not size.isfinite():
             break
         if size.item() / (2 * r) > best:

@@ -6,6 +6,7 @@ which the network stores it: the weight that a parametrization returns *is* the 
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +19,7 @@ from torch.export.graph_signature import InputKind, InputSpec, OutputKind
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from onelip.certificate.graph import Graph, Node
+from onelip.certificate.state import refuse_changes
 from onelip.errors import ArgumentError, NonFiniteError, UnknownOperatorError
 
 # A sample must not be told from its neighbour by luck: two samples, unless the program fixes another number.
@@ -49,12 +51,11 @@ class Reader:
         return Graph(tuple(self.examples), self._output(), self.input.shape[0])
 
     def _refuse_mutation(self) -> None:
-        changed = list(self.program.graph_signature.buffers_to_mutate.values())
+        harmless = (OutputKind.USER_OUTPUT, OutputKind.USER_INPUT_MUTATION)
+        specs = self.program.graph_signature.output_specs
+        changed = [str(spec.target) for spec in specs if spec.kind not in harmless]
         if changed:
-            remedy = "export module.eval(), or take the state out of forward"
-            raise ArgumentError(
-                "module", "a function of its input alone", f"one that changes {changed}", remedy
-            )
+            refuse_changes(changed)
 
     def _read_placeholders(self) -> None:
         placeholders = [node for node in self.program.graph.nodes if node.op == "placeholder"]
@@ -126,7 +127,9 @@ class Reader:
         value = node.evaluate(self.examples)
         if not isinstance(value, Tensor):
             return _Several(node)
-        node = replace(node, shape=tuple(value.shape))
+        if value.is_complex():
+            raise UnknownOperatorError(f"no sound rule for complex numbers, as {node.place} makes them")
+        node = replace(node, shape=tuple(value.shape), dtype=value.dtype)
         self.examples[node] = value
         return node
 
@@ -145,13 +148,17 @@ class Reader:
         def exact(leaf: Any) -> Any:
             if isinstance(leaf, Tensor):
                 return self._finite(leaf.detach().cpu(), name, fx_node)
+            if isinstance(leaf, float) and math.isnan(leaf):
+                raise NonFiniteError(f"a number that {name} in {_layer(fx_node)!r} is given is NaN")
             if isinstance(leaf, torch.dtype) and leaf.is_floating_point:
                 return torch.float64
             return torch.device("cpu") if isinstance(leaf, torch.device) else leaf
 
-        return tree_map_only((Tensor, torch.dtype, torch.device), exact, arguments)
+        return tree_map_only((Tensor, float, torch.dtype, torch.device), exact, arguments)
 
     def _finite(self, constant: Tensor, name: str, fx_node: fx.Node) -> Tensor:
+        if constant.is_complex():
+            raise UnknownOperatorError(f"no sound rule for a complex weight of {name} in {_layer(fx_node)!r}")
         if not constant.is_floating_point():
             return constant
         if name not in _MAY_HOLD_INFINITY and not constant.isfinite().all():

@@ -25,7 +25,7 @@ _SIDES: dict[Any, int] = {
 
 def simplify(graph: fx.Graph) -> None:
     """All rewrites, in an order in which each sees what the one before it made, in place."""
-    for rewrite in (_plain_copies, _free_views, _share, _whole_activations, _sort_pairs):
+    for rewrite in (_plain_copies, _free_views, _share, _whole_activations, _no_switch, _sort_pairs):
         rewrite(graph)
 
 
@@ -64,6 +64,19 @@ def _whole_activations(graph: fx.Graph) -> None:
         plus_one = _is_call(divisor, _aten.add.Tensor) and 1 in divisor.args
         if plus_one and any(_is_call(part, _aten.abs.default, x) for part in divisor.args):
             node.target, node.args = F.softsign, (x,)
+
+
+def softplus(x: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + exp(βx))/β at every x, where torch's jumps by exp(−threshold)/β to x itself."""
+    return torch.logaddexp(beta * x, torch.zeros_like(x)) / beta
+
+
+def _no_switch(graph: fx.Graph) -> None:
+    """Softplus without its switch to x, in place, where that is for rounding's sake alone."""
+    for node in graph.find_nodes(op="call_function", target=_aten.softplus.default):
+        threshold = node.args[2] if len(node.args) > 2 else 20.0
+        if isinstance(threshold, int | float) and threshold >= 20:
+            node.target = softplus
 
 
 def _is_call(value: Any, target: Any, *args: Any) -> bool:

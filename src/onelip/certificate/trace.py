@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from itertools import chain
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.nn.utils import parametrize
 
 from onelip.certificate.graph import Graph
 from onelip.certificate.reader import BATCH, Reader
 from onelip.certificate.rewrites import simplify
+from onelip.certificate.state import unchanged
 from onelip.errors import ArgumentError
 from onelip.linear.layers import evaluating
 
@@ -31,13 +33,17 @@ def trace(module: nn.Module | ExportedProgram, input_shape: tuple[int, ...]) -> 
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's own, from copying its tree specs
         if program is module or _edits_in_place(program):
-            program = _without_edits(program)
+            program = _without_edits(copy.deepcopy(program))
         simplify(program.graph)
         return Reader(program, input_shape).read()
 
 
 def _without_edits(program: ExportedProgram) -> ExportedProgram:
-    """A copy without in-place operators, otherwise the same."""
+    """The program without in-place operators, otherwise the same."""
+    for node in program.graph.find_nodes(op="call_function", target=torch.ops.aten.dropout.default):
+        # In eval mode it returns its input itself, which later edits reach; its schema does not say so.
+        if len(node.args) > 2 and node.args[2] is False:
+            node.target, node.args = torch.ops.aten.alias.default, node.args[:1]
     try:
         return program.run_decompositions({})
     except RuntimeError as error:
@@ -64,11 +70,15 @@ def _export(module: nn.Module, input_shape: tuple[int, ...]) -> ExportedProgram:
     if not isinstance(module, nn.Module):
         remedy = "pass the network itself"
         raise ArgumentError("module", "an nn.Module or an ExportedProgram", type(module).__name__, remedy)
-    stored = chain(module.parameters(), module.buffers())
-    like = next((tensor for tensor in stored if tensor.is_floating_point()), torch.zeros(()))
-    example = torch.zeros(BATCH, *input_shape, dtype=like.dtype, device=like.device)
+    example = torch.zeros(BATCH, *input_shape).to(like_input(module))
     # Cached, parametrizations are evaluated once, before tracing: theirs may hold what cannot be traced.
-    with evaluating(module), torch.no_grad(), parametrize.cached(), warnings.catch_warnings():
+    with (
+        unchanged(module),
+        evaluating(module),
+        torch.no_grad(),
+        parametrize.cached(),
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")  # tracing warns of what it then handles
         try:
             module(example)
@@ -82,6 +92,15 @@ def _export(module: nn.Module, input_shape: tuple[int, ...]) -> ExportedProgram:
             remedy = "take out branches that depend on data"
             wanted = "a network that torch.export can trace"
             raise ArgumentError("module", wanted, _first_line(error), remedy) from error
+
+
+def like_input(network: nn.Module | ExportedProgram) -> Tensor:
+    """A tensor in the format, and on the device, of the network's input."""
+    if isinstance(network, ExportedProgram):
+        signature = network.graph_signature.user_inputs
+        return next(node.meta["val"] for node in network.graph.nodes if node.name in signature)
+    stored = chain(network.parameters(), network.buffers())
+    return next((tensor for tensor in stored if tensor.is_floating_point()), torch.zeros(()))
 
 
 def _first_line(error: Exception) -> str:
