@@ -70,8 +70,8 @@ def scaling_sweep() -> str:
     workers = MACHINES * CORES
     rounds = -(-RUNS // workers)
     rows = [
-        ("one run, median of the store's", f"{seconds:.0f} s of one core"),
-        (f"{RUNS:,} runs", f"{RUNS * seconds / 3600:.0f} core-hours"),
+        ("one run, median of the store's", f"{seconds:.0f} s by a worker's clock"),
+        (f"{RUNS:,} runs", f"{RUNS * seconds / 3600:.0f} hours of a worker"),
         (f"on {MACHINES} machines of {CORES} cores", f"{rounds} rounds, {rounds * seconds / 60:.0f} min"),
         ("a checkpoint", f"{checkpoint / 1e6:.2f} MB, {count} a run"),
         ("checkpoints that reach the engine", f"{RUNS * count * checkpoint / 1e9:.1f} GB"),
@@ -80,7 +80,7 @@ def scaling_sweep() -> str:
         ("messages in each second", f"{workers}"),
         ("flushed checkpoints in each second", f"{workers * count / seconds:.1f}"),
         ("the store", f"{RUNS * record / 1e6:.1f} MB in {RUNS:,} files"),
-        ("lost with a machine, at most", f"{CORES * seconds / count:.0f} s of one core"),
+        ("lost with a machine, at most", f"{CORES * seconds / count:.0f} s of a worker"),
     ]
     return markdown_table(("", f"{len(like)} such runs in the store"), rows)
 

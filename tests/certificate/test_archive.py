@@ -11,7 +11,9 @@ import pytest
 import torch
 from torch import nn
 
+import onelip
 from onelip.certificate.archive import read_program
+from onelip.certificate.certify import certify
 from onelip.errors import ArgumentError, DataError
 
 MODEL = "models/model.json"
@@ -223,3 +225,12 @@ def test_missing_and_damaged_files_are_named(tmp_path, archive):
         read_program(edited(archive, {MODEL: b"{"}))
     with pytest.raises(DataError, match="damaged"):
         read_program(edited(archive, {MODEL: lambda document: document.pop("graph_module")}))
+
+
+def test_a_constrained_network_is_to_be_baked_before_it_is_saved(tmp_path):
+    network, x = onelip.constrain(nn.Linear(2, 2), "spectral").eval(), torch.zeros(2, 2)
+    torch.export.save(torch.export.export(network, (x,)), tmp_path / "constrained.pt2")
+    with pytest.raises(DataError, match=r"call onelip.bake before torch.export"):
+        read_program(tmp_path / "constrained.pt2")
+    torch.export.save(torch.export.export(onelip.bake(network), (x,)), tmp_path / "baked.pt2")
+    assert certify(read_program(tmp_path / "baked.pt2"), (2,)).upper <= 1 + 1e-6

@@ -165,7 +165,13 @@ def test_a_single_layer_is_a_module_too():
         ),
         (nn.Linear(2, 2), {"kind": "spectral", "iterations": 1, "tolerance": 0.1}, "given without tolerance"),
         (nn.Linear(2, 2), {"kind": "orthogonal", "soft": True}, "left out for kind 'orthogonal'"),
-        (nn.Linear(2, 2), {"kind": "spectral", "only": "x*"}, "module must be a network with linear layers"),
+        (
+            nn.Linear(2, 2),
+            {"kind": "spectral", "only": "x*"},
+            r"only must be names or patterns of .*, got x\*",
+        ),
+        (nn.Linear(2, 2), {"kind": "spectral", "exclude": "x"}, "exclude must be names or patterns of"),
+        (nn.Linear(2, 2), {"kind": "spectral", "allow": ["x"]}, "allow must be names or patterns of"),
         (nn.ReLU(), {"kind": "spectral"}, "module must be a network with linear layers"),
         (constrain(nn.Linear(2, 2), "spectral"), {"kind": "spectral"}, "must be a plain parameter"),
         (

@@ -30,6 +30,9 @@ AT_MOST_ONE = [
     (lambda: nn.Conv2d(2, 9, 1, stride=2), (2, 5, 5)),
     (lambda: nn.Conv1d(3, 4, 3, dilation=3), (3, 12)),
     (lambda: nn.ConvTranspose2d(6, 4, 4, 2, 1, output_padding=1), (6, 4, 4)),
+    (lambda: nn.Conv2d(1, 8, 3, 2, 1), (1, 8, 8)),
+    (lambda: nn.Conv2d(8, 8, 3, padding=1, groups=8), (8, 5, 5)),
+    (lambda: nn.ConvTranspose2d(8, 1, 3, 2), (8, 4, 4)),
 ]
 
 

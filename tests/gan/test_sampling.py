@@ -1,5 +1,7 @@
 """Samples come from the run folder alone, and the same noise gives the same picture."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -44,3 +46,13 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 )
 def test_grids_are_nearly_square(shape, size):
     assert grid(torch.rand(shape)).size == size
+
+
+def test_a_configuration_that_does_not_fit_the_checkpoint_is_named(small, tmp_path):
+    train(small(), tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    config = json.loads((run.path / "config.json").read_text())
+    changed = config | {"width": 2 * config["width"]}
+    (run.path / "config.json").write_text(json.dumps(changed))
+    with pytest.raises(CheckpointError, match="does not fit its checkpoints"):
+        write_samples(run, 4, 0, tmp_path / "samples.png", "png")

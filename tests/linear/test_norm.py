@@ -240,3 +240,8 @@ def test_taps_that_never_meet_data_do_not_drown_the_others(scale):
     interval = operator_norm(layer, (8, 1, 1), method="circular")
     assert truth(layer, (8, 1, 1)) in interval
     assert interval.relative_width < 1e-3
+
+
+def test_a_weight_of_one_axis_is_no_matrix():
+    with pytest.raises(ArgumentError, match="two axes or more"):
+        reshaped_norm(torch.ones(4))

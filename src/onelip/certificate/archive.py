@@ -69,8 +69,9 @@ def read_program(path: Path) -> ExportedProgram:
 def _members(path: Path) -> dict[str, bytes]:
     """Name, without the archive's folder, and content of every member."""
     if not path.is_file():
+        found = "a folder" if path.is_dir() else "not there"
         raise ArgumentError(
-            "file", "an exported program (.pt2)", f"{path}, which is not there", "check the path"
+            "file", "an exported program (.pt2)", f"{path}, which is {found}", "check the path"
         )
     if not zipfile.is_zipfile(path):
         raise _not_a_program(path, "a pickle or another format")
@@ -145,7 +146,9 @@ def _dicts(value: Any) -> Iterator[dict[str, Any]]:
 
 def _target(target: Any) -> None:
     if isinstance(target, str) and not _TARGET.fullmatch(target):
-        raise ValueError(f"its graph calls {target!r}, which is no operator of ATen")
+        constrained = target.startswith("torch.ops.onelip.")
+        remedy = ": call onelip.bake before torch.export" if constrained else ""
+        raise ValueError(f"its graph calls {target!r}, which is no operator of ATen{remedy}")
 
 
 def _shape_expression(expression: Any) -> None:

@@ -97,11 +97,12 @@ def run_audit(
         raise ArgumentError("file", "given, or factory", received, remedy)
     if weights is not None and factory is None:
         raise ArgumentError("weights", "given with factory", weights, "a .pt2 file holds its own weights")
+    if json_out is not None:
+        require_place(json_out)  # before the work
     network = read_program(file) if file is not None else build(factory or "", weights)
     result = audit(network, shape, max_lipschitz)
     render(result, console or Console())
     if json_out is not None:
-        require_place(json_out)
         write_json(json_out, result.to_json())
     return 0 if result.passed else EXIT_EXCEEDED
 

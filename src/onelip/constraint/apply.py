@@ -53,7 +53,8 @@ def constrain(
     target: the constant of each layer. network: instead, the constant of n layers in series, the n-th root
         of it for each; with input_shape a layer counts as often as a forward pass calls it.
     soft: let a layer below its target be.
-    tolerance: how far the estimate may lag behind a moving weight, relative; 0.01 by default.
+    tolerance: how far the estimate should lag behind a moving weight at most, relative; 0.01 by default. It
+        is an aim: early in training steps of Adam can miss it several times over. At rest it is held.
     iterations: instead, that many power iterations for each change of the weight.
     only, exclude: patterns (fnmatch) of the qualified names of linear layers.
     allow: patterns of names, or classes, of modules to leave alone with all that they contain.

@@ -26,6 +26,8 @@ def polar_factor(W: Float[Tensor, "*batch m n"]) -> Float[Tensor, "*batch m n"]:
     tensor([[ 1.,  0.],
             [ 0., -1.]])
     """
+    if W.numel() == 0:
+        return W
     return _Polar.apply(W)  # pyright: ignore[reportReturnType]
 
 

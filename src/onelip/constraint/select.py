@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from torch import nn
@@ -17,11 +17,12 @@ def select(
     module: nn.Module, only: Names, exclude: Names, allow: Sequence[str | type[nn.Module]]
 ) -> dict[str, nn.Module]:
     """The linear layers whose names match `only`, not `exclude`; their weights must be plain parameters."""
-    layers = {
-        name: layer
-        for name, layer in linear_layers(module, allow).items()
-        if _matches(name, only) and not _matches(name, exclude)
-    }
+    named = linear_layers(module, allow)
+    layers = {n: layer for n, layer in named.items() if _matches(n, only) and not _matches(n, exclude)}
+    if named:
+        _require_matches("only", _patterns(only), named)
+        _require_matches("exclude", _patterns(exclude), named)
+    _require_matches("allow", [e for e in allow if isinstance(e, str)], dict(module.named_modules()))
     if not layers:
         raise ArgumentError("module", "a network with linear layers to constrain", repr(module), "see only=")
     for name, layer in layers.items():
@@ -58,4 +59,16 @@ def _allows(entry: str | type[nn.Module], name: str, module: nn.Module) -> bool:
 
 
 def _matches(name: str, patterns: Names) -> bool:
-    return any(fnmatchcase(name, p) for p in ([patterns] if isinstance(patterns, str) else patterns))
+    return any(fnmatchcase(name, pattern) for pattern in _patterns(patterns))
+
+
+def _patterns(patterns: Names) -> list[str]:
+    return [patterns] if isinstance(patterns, str) else list(patterns)
+
+
+def _require_matches(argument: str, patterns: list[str], names: Iterable[str]) -> None:
+    """What matches nothing is a misunderstanding: the layer that was meant would be constrained, or not."""
+    names = list(names)
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ArgumentError(argument, f"names or patterns of {', '.join(names)}", pattern, "see fnmatch")

@@ -90,7 +90,10 @@ def write_samples(run: RunFolder, count: int, seed: int, out: Path, kind: Litera
             f"{run.path} holds no checkpoint yet: train it for {config.checkpoint_every} steps"
         )
     generator = build_generator(config.latent, config.width, run.sample_shape())
-    generator.load_state_dict(state["generator"])
+    try:
+        generator.load_state_dict(state["generator"])
+    except RuntimeError as error:
+        raise CheckpointError(f"{run.path} holds a config.json that does not fit its checkpoints") from error
     samples = generate(generator, config.latent, count, seed)
     if kind == "npz":
         buffer = io.BytesIO()

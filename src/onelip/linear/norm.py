@@ -81,6 +81,8 @@ def reshaped_norm(layer: nn.Module | Tensor, rtol: float = 1e-3, name: str | Non
     True
     """
     weight = layer if isinstance(layer, Tensor) else current_weight(layer)
+    if weight.ndim < 2:
+        raise ArgumentError("layer", "a weight of two axes or more", list(weight.shape), "unsqueeze it")
     if isinstance(layer, _ConvTransposeNd):
         weight = weight.transpose(0, 1)
     return operator_norm(Dense(weight.flatten(1)), rtol=rtol, name=name or repr(layer))

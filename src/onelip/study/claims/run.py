@@ -21,8 +21,9 @@ SHOWN = 8
 
 def run_claims(results: Path, out: Path) -> str:
     """Decide every claim from what RESULTS holds, write the JSON file `out`, and return the text."""
-    if not results.is_dir():
-        raise ArgumentError("results", "a folder", results, "pass --results results")
+    if not (results / "study").is_dir() and not (results / "theory.json").is_file():
+        wanted = "a folder with study/ or theory.json"
+        raise ArgumentError("results", wanted, results, "pass --results results")
     evidence = read_evidence(results)
     verdicts = {claim: decide(claim, evidence) for claim in CLAIMS}
     claims = {claim.key: as_json(claim, verdict) for claim, verdict in verdicts.items()}
