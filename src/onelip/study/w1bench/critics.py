@@ -163,7 +163,9 @@ def _one_sort(critic: nn.Sequential, dim: int) -> nn.Sequential:
     """
     for layer in [layer for layer in critic if isinstance(layer, nn.Linear)][1:]:
         nn.init.eye_(layer.weight)
-    critic[-1].c[-1] = typical_norm(dim)  # FullSort is ascending
+    distance = critic[-1]
+    assert isinstance(distance, Distance)
+    distance.c[-1] = typical_norm(dim)  # FullSort is ascending
     return critic
 
 
