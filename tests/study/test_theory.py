@@ -110,7 +110,7 @@ def test_minimax_vanishes_and_wasserstein_does_not(results, law):
             assert run["certificate"] < 1.001
             assert max(run["curve"]["gradient"]) <= run["certificate"] * (1 + 1e-3)  # four digits are stored
         else:
-            assert run["js_lower_bound"] <= math.log(2)
+            assert run["js_lower_bound"] > 0.9 * math.log(2)
 
 
 def test_the_translation_gradient_is_a_finite_difference():
@@ -134,7 +134,8 @@ def test_critics_bound_w1_from_below_and_the_exact_solver_closes_the_gap(results
         for critic in pair["critics"]:
             assert 0 < critic["lower_bound"] <= pair["primal"]
             assert critic["witness"] <= critic["certificate"] < 1.01
-            assert critic["shortfall"] == pytest.approx(pair["primal"] - critic["lower_bound"])
+            share = critic["lower_bound"] / pair["primal"]
+            assert critic["shortfall_percent"] == pytest.approx(100 * (1 - share))
 
 
 def test_witness_certificate_product_stand_in_this_order(results):

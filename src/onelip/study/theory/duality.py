@@ -117,7 +117,6 @@ def _critic(
         "certificate": proved.upper,
         "witness": proved.lower,
         "lower_bound": bound,
-        "shortfall": w1 - bound,
         "shortfall_percent": 100 * (1 - bound / w1),
     }
 
