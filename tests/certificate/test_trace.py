@@ -200,12 +200,24 @@ BATCHES = {
 
 @pytest.mark.parametrize(
     ("network", "message"),
-    [(Edited(), "what torch.export makes of it"), (Grows(), "one function")]
-    + [(Function(function), "one function of one sample and of two") for function in BATCHES.values()],
+    [(Edited(), "what torch.export makes of it"), (Grows(), "one function for every")]
+    + [(Function(function), "one function for every size of the batch") for function in BATCHES.values()],
 )
 def test_what_computes_something_else_than_its_trace_is_refused(network, message):
     with pytest.raises(ArgumentError, match=message):
         certify(network, (3,), starts=0)
+
+
+@pytest.mark.parametrize("least", [1, 4])
+def test_programs_of_any_number_of_samples_are_asked_on_several(least):
+    sizes = ({0: torch.export.Dim("samples", min=least, max=64)},)
+    for function, fits in ((torch.relu, True), (lambda x: x / x.shape[0], False)):
+        program = torch.export.export(Function(function), (torch.zeros(8, 3),), dynamic_shapes=sizes)
+        if fits:
+            assert certify(program, (3,), starts=1).upper == 1
+        else:
+            with pytest.raises(ArgumentError, match="module must be"):
+                certify(program, (3,), starts=1)
 
 
 class Doubles(nn.Module):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
@@ -24,9 +25,9 @@ _ROUNDING = 64.0  # times what rounding each intermediate number moves
 
 @torch.no_grad()
 def require_agreement(network: nn.Module | ExportedProgram, graph: Graph) -> None:
-    """Raise ArgumentError where graph and network differ on random samples, on two together or one alone.
+    """Raise ArgumentError where graph and network differ on random samples, on several together or one alone.
 
-    A program is asked on as many samples as it was exported for, and not on one.
+    A program is asked on as many samples as it was exported for: on one only where that is among them.
     """
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(graph.input.shape, generator=generator).to(like_input(network))
@@ -34,31 +35,48 @@ def require_agreement(network: nn.Module | ExportedProgram, graph: Graph) -> Non
     rounded = graph.run(x.cpu().double(), _rounding(torch.finfo(x.dtype).eps, generator))
     allowed = _RELATIVE * _largest(exact) + _ROUNDING * _largest(rounded - exact)
     if isinstance(network, ExportedProgram):
-        alike = _alike(network.module()(x), exact, allowed)
+        module = network.module()
+        found = [_answer(module, x, size, exact) for size in _sizes(network, graph.batch)]
     else:
         with unchanged(network), evaluating(network):
-            alike = _alike(network(x.clone()), exact, allowed)
-            if alike and not _alike_alone(network, x[:1], exact[:1], allowed):
-                remedy = "take the size of the batch out of forward"
-                raise ArgumentError("module", "one function of one sample and of two", "two", remedy)
-    if not alike:
+            found = [_answer(network, x, size, exact) for size in (graph.batch, 1)]
+    together, *others = (None if y is None else _alike(y, exact, allowed) for y in found)
+    if together is False:
         remedy = "take out in-place edits, and whatever changes from call to call"
         raise ArgumentError("module", "what torch.export makes of it", "another function", remedy)
+    if False in others:
+        remedy = "take the size of the batch out of forward"
+        raise ArgumentError("module", "one function for every size of the batch", "several", remedy)
 
 
-def _alike_alone(module: nn.Module, x: Tensor, exact: Tensor, allowed: float) -> bool:
+def _sizes(program: ExportedProgram, batch: int) -> tuple[int, ...]:
+    """Numbers of samples to ask a program on: those of its trace; where it takes others, one and many too."""
+    size = like_input(program).shape[0]
+    if isinstance(size, int):
+        return (batch,)
+    least = next((int(r.lower) for r in program.range_constraints.values()), batch)
+    return (max(batch, least), 1, max(batch, least) + 1)
+
+
+def _answer(
+    network: Callable[[Tensor], Tensor], x: Tensor, size: int, exact: Tensor
+) -> Float[Tensor, "samples entries"] | None:
+    """For the first samples among `size` of them; None from a network that does not take so many.
+
+    One that joins constants for two samples to them, say, is no network of one.
+    """
+    samples = x[torch.arange(size) % len(x)]
     try:
-        value = module(x.clone())
-    except (RuntimeError, ValueError, IndexError):
-        return True  # a network of two samples, for constants that it joins to them say, is none of one
-    return _alike(value, exact, allowed)
+        y = network(samples).cpu().double()
+    except (RuntimeError, ValueError, IndexError, AssertionError):
+        return None
+    entries = exact.numel() // len(x)
+    return y.reshape(size, entries)[: len(x)] if y.numel() == size * entries else None
 
 
-def _alike(value: Tensor, exact: Tensor, allowed: float) -> bool:
+def _alike(value: Float[Tensor, "samples entries"], exact: Tensor, allowed: float) -> bool:
     """Whether two outputs are as close as is allowed, but where a short format overflows."""
-    value, exact = value.cpu().double().flatten(), exact.flatten()
-    if len(value) != len(exact):
-        return False
+    exact = exact.reshape(-1, value.shape[1])[: len(value)]
     return not bool(((value - exact).abs() > allowed)[value.isfinite()].any())
 
 
