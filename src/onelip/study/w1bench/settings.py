@@ -157,8 +157,9 @@ def _sorted(dim: int, funnels: int) -> dict[str, Any]:
         "width": width,
         "depth": 2,
         "activation": "fullsort",
-        # As hot as rows can be and still find centres, of which each has a share 1/N of the samples.
-        "lr": 0.64 / (width * funnels) ** 0.5,
+        # As hot as rows can be and still find centres, of which each has a share 1/N of the samples; with few
+        # centres twice as much throws weights off the manifold.
+        "lr": 0.64 / (width * max(funnels, 64)) ** 0.5,
         "schedule": "cosine",
     }
 
