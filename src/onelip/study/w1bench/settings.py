@@ -159,7 +159,7 @@ def _sorted(dim: int, funnels: int) -> dict[str, Any]:
         "activation": "fullsort",
         # As hot as rows can be and still find centres, of which each has a share 1/N of the samples; with few
         # centres twice as much throws weights off the manifold.
-        "lr": 0.64 / (width * max(funnels, 64)) ** 0.5,
+        "lr": 0.64 / (width * max(funnels, 16)) ** 0.5,
         "schedule": "cosine",
     }
 
