@@ -161,7 +161,7 @@ def of_w1(results: Path) -> Table:
     texts |= {f"better/{key}": str(count) for key, count in better.items()}
     texts |= {f"runs/{key}": str(count) for key, count in single.items()}
     shown = [r for critics in (c for _, c in _w1_pairs(results)) for r in critics.values()]
-    texts["commits"] = _commits(shown)
+    texts["commits"] = str(len({record["provenance"]["commit"] for record in shown}))
     texts["hours"] = number(sum(r["seconds"] for r in shown) / 3600)
     return {f"w1/{key}": Value(text, "results/w1bench.json") for key, text in texts.items()}
 
