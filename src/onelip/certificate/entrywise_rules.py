@@ -14,7 +14,7 @@ from onelip.certificate.batches import mixing
 from onelip.certificate.effects import Effect, Elementwise, Scales, Sums, Unbounded
 from onelip.certificate.graph import Node
 from onelip.certificate.moves import copying
-from onelip.certificate.nodes import argument, is_data
+from onelip.certificate.nodes import argument, is_data, only_first
 from onelip.certificate.rewrites import softplus
 from onelip.certificate.slopes import NONDECREASING, Slopes, hull
 from onelip.errors import NonFiniteError, UnknownOperatorError
@@ -24,11 +24,6 @@ Rule = Callable[[Node], Effect]
 
 COMPUTED = Unbounded(why="weights or statistics that depend on the input")
 _TOO_SMALL = "a factor so small that float64 rounds it coarsely"
-
-
-def only_first(node: Node) -> bool:
-    """Whether the first argument, and no weight, depends on the input."""
-    return len(node.uses) == 1 and is_data(node.args[0])
 
 
 def _elementwise(make: Callable[..., Slopes], *names: str) -> Rule:

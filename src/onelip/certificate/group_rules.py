@@ -9,12 +9,11 @@ from onelip.certificate.effects import Effect, Lipschitz, Unbounded, up
 from onelip.certificate.entrywise_rules import (
     COMPUTED,
     extremum_of_two,
-    only_first,
     scaling,
     statistics_factor,
 )
 from onelip.certificate.graph import Node
-from onelip.certificate.nodes import argument, axes_of, per_axis
+from onelip.certificate.nodes import argument, axes_of, only_first, per_axis
 
 Rule = Callable[[Node], Effect]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from onelip.certificate.effects import Effect, Linear, Unbounded, up
 from onelip.certificate.graph import Node
-from onelip.certificate.nodes import argument, axes_of, is_data, per_axis
+from onelip.certificate.nodes import argument, axes_of, is_data, only_first, per_axis
 from onelip.errors import UnknownOperatorError
 from onelip.linear.interval import NormInterval
 from onelip.linear.maps import Convolution, Dense, LinearMap, padding_pairs
@@ -24,7 +24,7 @@ _DYNAMIC = Unbounded(why="a product of two tensors that depend on the input")
 
 def _weighted(rule: Rule) -> Rule:
     """Guards a rule for x and a weight against weights that depend on the input, on x itself too."""
-    return lambda node: rule(node) if len(node.uses) == 1 and is_data(node.args[0]) else _DYNAMIC
+    return lambda node: rule(node) if only_first(node) else _DYNAMIC
 
 
 def _linear(node: Node) -> Effect:

@@ -31,6 +31,11 @@ def is_data(value: object) -> bool:
     return isinstance(value, Node)
 
 
+def only_first(node: Node) -> bool:
+    """Whether the first argument, and no weight, depends on the input."""
+    return len(node.uses) == 1 and is_data(node.args[0])
+
+
 def per_axis(value: Any, axes: int) -> tuple[int, ...]:
     """One number an axis, from one for all of them or one each.
 
