@@ -8,6 +8,7 @@ from torch import nn
 
 from onelip.certificate.certify import Certificate, certify
 from onelip.certificate.probe import Witness
+from onelip.constraint.activation import MaxMin
 from onelip.errors import ArgumentError, ContradictionError
 from tests.certificate.functions import Function
 
@@ -135,6 +136,17 @@ def test_the_witness_reaches_the_constant_and_can_be_checked_again():
     assert certificate.lower == pytest.approx(ratio, rel=1e-6)
     assert certificate.recheck(network) == pytest.approx(certificate.lower, rel=1e-9)
     assert certificate.lower > 0.4 * certificate.upper
+
+
+@pytest.mark.parametrize(("activation", "depth"), [(nn.ReLU, 2), (nn.ReLU, 6), (MaxMin, 6), (nn.Tanh, 2)])
+def test_the_witness_is_steeper_than_random_places(activation, depth):
+    """A piecewise linear network has many slopes, and the ascent has to cross from one to the next."""
+    torch.manual_seed(0)
+    layers = [layer for _ in range(depth) for layer in (nn.Linear(16, 16), activation())]
+    network = nn.Sequential(*layers, nn.Linear(16, 1)).double()
+    x = torch.randn(500, 16, dtype=torch.float64, requires_grad=True)
+    slopes = torch.autograd.grad(network(x).sum(), x)[0].norm(dim=1)
+    assert certify(network, (16,)).lower > slopes.max()
 
 
 def through_a_large_number(x):

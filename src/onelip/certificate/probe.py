@@ -1,9 +1,10 @@
 """Lower bounds with a witness: two inputs whose images lie far apart, for anyone to evaluate again.
 
-Gradient ascent on the norm of the Jacobian, in finite differences so that the kinks of a ReLU network
+Gradient ascent on ‖f(x + rd) − f(x − rd)‖ / 2r, in finite differences so that the kinks of a ReLU network
 count. For a centre x and a unit direction d, and u the unit vector along f(x + rd) − f(x − rd), the
 gradients J₊ᵀu and J₋ᵀu at the two ends give both steps: their sum is the power iteration's next
-direction, their difference the ascent direction of the centre.
+direction, their difference the ascent direction of the centre. r falls from the size of x to a hundredth of
+it: a short pair of a piecewise linear network sees no slope but its own, a long one the way to larger ones.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from onelip.certificate.graph import Graph
 
 _SCALES = (1.0, 0.1, 10.0, 0.001)  # of the starts: nothing is known about the domain
 _DRAWS = 8  # random pairs from which each ascent takes the best
-_RADIUS = 1e-3  # half the distance of a pair, relative to its centre
+_FARTHEST, _CLOSEST = 1.0, 0.01  # half the distance of a pair, relative to its centre: of first and last step
 _DISTURBANCE = 2.0**-40  # far above float64's rounding, so that it is seen; far below what kinks are apart
-_STRIDE = 0.2  # first step of the centre, relative to its norm
+_NARROWED = (1.0, 0.1)  # the pair that was found and a closer one: where f is smooth the closer is the better
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,8 @@ def probe(graph: Graph, starts: int, steps: int, seed: int = 0) -> Witness | Non
     3.0
     """
     found = [_ascend(graph, seed + i, _SCALES[i % len(_SCALES)], steps) for i in range(starts)]
-    rated = [Witness(x, y, ratio(graph, x, y)) for x, y in found]
+    pairs = [_narrowed(x, y, share) for x, y in found for share in _NARROWED]
+    rated = [Witness(x, y, ratio(graph, x, y)) for x, y in pairs]
     return max(rated, key=lambda witness: witness.ratio, default=None)
 
 
@@ -93,9 +95,10 @@ def _single(graph: Graph, x: Tensor, each: Callable[[Tensor], Tensor] = lambda v
 
 def _ascend(graph: Graph, seed: int, scale: float, steps: int) -> tuple[Tensor, Tensor]:
     x, d = _promising_start(graph, seed, scale)
-    best, pair = -1.0, (x, x + _RADIUS * d)
+    best, pair = -1.0, (x, x + _CLOSEST * d)
     for step in range(steps):
-        r = _RADIUS * max(x.norm().item(), 1e-6)
+        reach = _FARTHEST * (_CLOSEST / _FARTHEST) ** (step / max(steps - 1, 1))
+        r = reach * max(x.norm().item(), 1e-6)
         ends = torch.stack([x + r * d, x - r * d]).requires_grad_()
         try:
             size = _images(graph, ends).norm()
@@ -111,8 +114,14 @@ def _ascend(graph: Graph, seed: int, scale: float, steps: int) -> tuple[Tensor, 
         if not (upper.isfinite().all() and lower.isfinite().all()):
             break
         d = _unit(upper - lower, otherwise=d)
-        x = x + _STRIDE * (1 - step / steps) * x.norm() * _unit(upper + lower, otherwise=torch.zeros_like(x))
+        x = x + r * _unit(upper + lower, otherwise=torch.zeros_like(x))
     return pair
+
+
+def _narrowed(x: Tensor, y: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """The pair with the same middle, at that share of the distance."""
+    middle, half = (x + y) / 2, share * (x - y) / 2
+    return middle + half, middle - half
 
 
 def _promising_start(graph: Graph, seed: int, scale: float) -> tuple[Tensor, Tensor]:
