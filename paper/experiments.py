@@ -156,6 +156,8 @@ def of_w1(results: Path) -> Table:
     }
     texts["sorting/pairs"] = str(len(both))
     texts |= {f"sorting/{key}": str(count) for key, count in ahead.items()}
+    seeds = sorted({len(records) for records in sizes.values()})
+    texts["seeds"] = f"{seeds[0]} to {seeds[-1]} seeds" if len(seeds) > 1 else f"{seeds[0]} seeds"
     texts["excess"] = number(max(r["certified"] for records in sizes.values() for r in records) - 1, 1)
     texts |= {"sizes": str(len(sizes)), "runs": str(sum(map(len, sizes.values())))}
     texts |= {f"better/{key}": str(count) for key, count in better.items()}

@@ -11,7 +11,7 @@ import numpy as np
 from onelip.study.claims.evidence import Evidence, group_runs
 from onelip.study.claims.measures import last
 from onelip.study.claims.statistics import Estimate
-from onelip.study.presets import CONSTRAINTS
+from onelip.study.presets import METHODS
 from paper.text import code, escape, listing, number, runs_of
 
 OPEN = "Undecided, for want of runs or because the seeds do not tell"
@@ -67,15 +67,15 @@ def each(words: dict[str, str]) -> str:
 
 
 def ranking(evidence: Evidence) -> str:
-    """The methods of the main group by their mean final Fréchet distance, best first."""
+    """The methods by their mean final Fréchet distance, best first."""
     found = {}
-    for setting in CONSTRAINTS:
+    for setting in METHODS:
         values = list(evidence.of(setting, last("final/frechet_distance")).values())
         if values:
             found[setting] = values
     ordered = sorted(found, key=lambda setting: float(np.mean(found[setting])))
     words = [f"{code(setting)} ({number(float(np.mean(found[setting])))})" for setting in ordered]
-    absent = [code(setting) for setting in CONSTRAINTS if setting not in found]
+    absent = [code(setting) for setting in METHODS if setting not in found]
     without = f" No run of {listing(absent)} has finished yet." if absent else ""
     alone = " One seed each orders nothing: it is a first look." if max(map(len, found.values())) == 1 else ""
     return f"By the mean final Fréchet distance, lowest first: {', '.join(words)}.{alone}{without}"

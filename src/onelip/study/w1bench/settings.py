@@ -138,12 +138,14 @@ def _published(dim: int) -> dict[str, Any]:
     return {"batch": 1024, "width": max(2 * dim, 128), "depth": 2, "lr": 2e-4}
 
 
-_MANY_DIMENSIONS = 32  # from here on two centres are nearly at right angles: one sort tells all of them apart
+# From here on two centres are nearly at right angles: pairs of channels keep them apart, or one sort does.
+_SOME_DIMENSIONS, _MANY_DIMENSIONS = 16, 32
 
 
 def _best(dim: int, funnels: int) -> dict[str, Any]:
     """The one recipe of "best": all its settings, the activation too, are functions of D and N."""
-    settings = _sorted(dim, funnels) if dim > _MANY_DIMENSIONS else _folded(dim, funnels)
+    sides = _sorted if dim > _MANY_DIMENSIONS else _paired if dim > _SOME_DIMENSIONS else _folded
+    settings = sides(dim, funnels)
     # Biases move as much of ‖x‖ as weights do of a unit row.
     return settings | {"bias_lr": settings["lr"] * typical_norm(dim)}
 
@@ -164,6 +166,20 @@ def _sorted(dim: int, funnels: int) -> dict[str, Any]:
     }
 
 
+def _paired(dim: int, funnels: int) -> dict[str, Any]:
+    """Sides stay told apart: MaxMin folds half of the space and keeps the other half as it is."""
+    width = max(2 * dim, 128)
+    return {
+        "steps": _steps(funnels),
+        "batch": 512,
+        "width": width,
+        "depth": 3,
+        "activation": "maxmin",
+        "lr": 0.04 / width**0.5,
+        "schedule": "cosine",
+    }
+
+
 def _folded(dim: int, funnels: int) -> dict[str, Any]:
     """Folds lay one part of space on another until one distance fits all."""
     plane = dim < 8  # P crowds at the centres: a gradient is as right as its tips are sharp, at any scale
@@ -172,7 +188,7 @@ def _folded(dim: int, funnels: int) -> dict[str, Any]:
     depth = 6 if plane else 2 if few else 4
     width = max(2 * dim, 64 if few or funnels < 16 else 128)
     return {
-        "steps": 2_000 if few else _BEST_STEPS if plane or funnels <= 64 else 20_000,
+        "steps": 2_000 if few else _BEST_STEPS if plane else _steps(funnels),
         "batch": 512,
         "width": width,
         "depth": depth,
@@ -184,6 +200,10 @@ def _folded(dim: int, funnels: int) -> dict[str, Any]:
         "schedule": "geometric" if plane else "cosine",
         "double": plane,
     }
+
+
+def _steps(funnels: int) -> int:
+    return _BEST_STEPS if funnels <= 64 else 20_000
 
 
 def typical_norm(dim: int) -> float:
