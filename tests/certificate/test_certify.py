@@ -154,10 +154,31 @@ def through_a_large_number(x):
     return (x + 1e10) - 1e10
 
 
-@pytest.mark.parametrize("after", [lambda x: x, lambda x: x.sin() - x.sin() + x], ids=["alone", "unnoticed"])
+AFTER = {
+    "alone": lambda x: x,
+    "unnoticed": lambda x: x.sin() - x.sin() + x,
+}
+
+
+@pytest.mark.parametrize("after", AFTER.values(), ids=AFTER)
 def test_what_rounding_adds_is_no_witness(after):
     certificate = certify(Function(lambda x: after(through_a_large_number(x))), (3,), starts=4, steps=10)
     assert certificate.lower <= 1
+
+
+def test_what_rounding_adds_is_no_witness_where_a_clamp_hides_it():
+    """In float64 x + 1.5 · 2⁵² is a whole number, and each of a thousand entries off by up to one half."""
+    large = 1.5 * 2.0**52
+    network = Function(lambda x: torch.clamp((x + large) - large, -1, 1))
+    assert certify(network, (1000,), starts=1, steps=10).lower <= 1
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_witnesses_are_found_where_gradients_are_off(mode):
+    network = nn.Linear(6, 6)
+    with mode():
+        found = certify(network, (6,))
+    assert found.lower == pytest.approx(found.upper, rel=1e-2)
 
 
 def test_witnesses_are_reproducible_and_differ_by_seed():

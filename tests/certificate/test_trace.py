@@ -171,13 +171,33 @@ def test_an_edit_behind_a_dropout_reaches_both_branches(program):
     assert before == (str(network.graph) if program else "")
 
 
-class Edited(nn.Module):
-    """einsum may return its operand, and an edit of one is then an edit of both."""
+VIEWS = {
+    "einsum": lambda h: torch.einsum("bi->bi", h),
+    "unsafe_chunk": lambda h: h.unsafe_chunk(2, 1)[0],
+    "unsafe_split": lambda h: torch.unsafe_split(h, 2, 1)[0],
+    "unsafe_split_with_sizes": lambda h: torch.unsafe_split_with_sizes(h, [1, 3], 1)[0],
+}
 
-    def forward(self, x):
+
+def edited(view):
+    """x, a part of which is tripled through a view of it."""
+
+    def function(x):
         h = 1.0 * x
-        torch.einsum("bi->bi", h).mul_(3)
+        view(h).mul_(3)
         return h
+
+    return Function(function)
+
+
+@pytest.mark.parametrize("program", [False, True])
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_edits_reach_what_views_are_of_though_no_schema_says_so(view, program):
+    network = edited(view)
+    if program:
+        network = torch.export.export(network, (torch.zeros(2, 4),))
+    certificate = certify(network, (4,), starts=1)
+    assert (certificate.lower, certificate.upper) == pytest.approx((3, 3), rel=0.01)
 
 
 class Grows(nn.Module):
@@ -190,6 +210,39 @@ class Grows(nn.Module):
         return x * self.factor
 
 
+def unless_traced(otherwise):
+    return lambda x: x if torch.compiler.is_compiling() else otherwise(x)
+
+
+class Times(nn.Module):
+    """x times a buffer of two rows, and so two samples from one."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("rows", torch.ones(2, 3))
+
+    def forward(self, x):
+        return x * self.rows
+
+
+class Alone(nn.Module):
+    """A little more of one sample alone, less than a short format tells apart."""
+
+    def __init__(self, dtype, factor=1.005):
+        super().__init__()
+        self.weight, self.factor = nn.Parameter(torch.eye(3, dtype=dtype)), factor
+
+    def forward(self, x):
+        y = x @ self.weight
+        return self.factor * y if x.shape[0] == 1 else y
+
+
+FORMATS = (torch.float32, torch.float16, torch.bfloat16)
+OTHERS = {
+    "as many": unless_traced(lambda x: 1.01 * x),
+    "more": unless_traced(lambda x: torch.cat([x, 10 * x], 1)),
+    "far out": unless_traced(lambda x: torch.where(x.abs() > 20, 10 * x, x)),
+}
 BATCHES = {
     "its size": lambda x: x / x.shape[0],
     "its length": lambda x: x.sum(1) / len(x),
@@ -200,12 +253,35 @@ BATCHES = {
 
 @pytest.mark.parametrize(
     ("network", "message"),
-    [(Edited(), "what torch.export makes of it"), (Grows(), "one function for every")]
+    [(Grows(), "what torch.export makes of it"), (Times(), "one function for every")]
+    + [(Alone(dtype), "one function for every") for dtype in FORMATS]
+    + [(Function(function), "what torch.export makes of it") for function in OTHERS.values()]
     + [(Function(function), "one function for every size of the batch") for function in BATCHES.values()],
 )
 def test_what_computes_something_else_than_its_trace_is_refused(network, message):
     with pytest.raises(ArgumentError, match=message):
         certify(network, (3,), starts=0)
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+@pytest.mark.parametrize("cast", FORMATS)
+def test_short_formats_are_no_other_function(dtype, cast):
+    assert certify(Alone(dtype, factor=1), (3,), starts=0).upper == pytest.approx(1, rel=1e-4)
+    assert certify(Function(lambda x: (1.5 * x.to(cast)).float()), (3,), starts=0).upper < 1.501
+
+
+@pytest.mark.parametrize("wrap", [lambda y: (y,), lambda y: [y], lambda y: {"logits": y}])
+def test_the_one_output_may_be_wrapped(wrap):
+    assert certify(Function(lambda x: wrap(torch.relu(x))), (3,), starts=1).upper == 1
+
+
+@pytest.mark.parametrize(
+    "after", [lambda y: y.T.contiguous(), lambda y: y + y.flip(0)], ids=["turned", "mixed"]
+)
+def test_without_a_bound_too_samples_stay_apart(after):
+    program = torch.export.export(Function(lambda x: after(x * x.tanh())), (torch.zeros(2, 3),))
+    with pytest.raises(ArgumentError, match="maps sample by sample, with the batch axis first"):
+        certify(program, (3,), starts=1)
 
 
 @pytest.mark.parametrize("least", [1, 4])

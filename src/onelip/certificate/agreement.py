@@ -6,12 +6,16 @@ depend on what no graph holds, such as the size of the batch.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.nn.utils.parametrize import is_parametrized
+from torch.utils._pytree import tree_leaves
 
 from onelip.certificate.graph import Graph
 from onelip.certificate.state import unchanged
@@ -19,8 +23,11 @@ from onelip.certificate.trace import like_input
 from onelip.errors import ArgumentError
 from onelip.linear.layers import evaluating
 
-_RELATIVE = 1e-2  # of the largest output: whatever formats a network uses inside
+_SCALES = (1.0, 1e-3, 1e3)  # of the inputs: branches that torch.export did not see may lie anywhere
+_RELATIVE = 1e-4  # of the largest output
 _ROUNDING = 64.0  # times what rounding each intermediate number moves
+
+Function = Callable[[Tensor], Any]
 
 
 @torch.no_grad()
@@ -29,24 +36,66 @@ def require_agreement(network: nn.Module | ExportedProgram, graph: Graph) -> Non
 
     A program is asked on as many samples as it was exported for: on one only where that is among them.
     """
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(graph.input.shape, generator=generator).to(like_input(network))
-    exact = graph.run(x.cpu().double())
-    rounded = graph.run(x.cpu().double(), _rounding(torch.finfo(x.dtype).eps, generator))
-    allowed = _RELATIVE * _largest(exact) + _ROUNDING * _largest(rounded - exact)
     if isinstance(network, ExportedProgram):
-        module = network.module()
-        found = [_answer(module, x, size, exact) for size in _sizes(network, graph.batch)]
-    else:
-        with unchanged(network), evaluating(network):
-            found = [_answer(network, x, size, exact) for size in (graph.batch, 1)]
-    together, *others = (None if y is None else _alike(y, exact, allowed) for y in found)
-    if together is False:
-        remedy = "take out in-place edits, and whatever changes from call to call"
-        raise ArgumentError("module", "what torch.export makes of it", "another function", remedy)
-    if False in others:
-        remedy = "take the size of the batch out of forward"
-        raise ArgumentError("module", "one function for every size of the batch", "several", remedy)
+        _ask(network.module(), graph, like_input(network), _sizes(network, graph.batch))
+        return
+    with unchanged(network), evaluating(network):
+        precise = _in_float64(network, graph)
+        like = torch.zeros((), dtype=torch.float64) if precise is not network else like_input(network)
+        _ask(precise, graph, like.to(like_input(network).device), (graph.batch, 1))
+
+
+@torch.no_grad()
+def require_separate_samples(graph: Graph) -> None:
+    """Raise ArgumentError where what comes first of the output depends on samples after the first."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(graph.input.shape, generator=generator, dtype=torch.float64) for _ in range(2))
+    y[0] = x[0]
+    first, again = (graph.run(samples).reshape(graph.batch, -1)[0] for samples in (x, y))
+    if _largest(first - again) > 1e-9 * _largest(first):
+        wanted = "a network that maps sample by sample, with the batch axis first"
+        remedy = "transpose its output, or take out what joins samples"
+        raise ArgumentError("module", wanted, "an output that depends on other samples", remedy)
+
+
+def _ask(function: Function, graph: Graph, like: Tensor, sizes: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    eps = max([torch.finfo(dtype).eps for dtype in (like.dtype, *graph.casts)])
+    for scale in _SCALES:
+        x = (scale * torch.randn(graph.input.shape, generator=generator)).to(like)
+        exact = graph.run(x.cpu().double())
+        rounded = graph.run(x.cpu().double(), _rounding(eps, generator))
+        allowed = _RELATIVE * _largest(exact) + _ROUNDING * _largest(rounded - exact)
+        together, *others = (_agrees(function, x, size, exact, allowed) for size in sizes)
+        if not together:
+            remedy = "take out in-place edits, and whatever changes from call to call"
+            raise ArgumentError("module", "what torch.export makes of it", "another function", remedy)
+        if False in others:
+            remedy = "take the size of the batch out of forward"
+            raise ArgumentError("module", "one function for every size of the batch", "several", remedy)
+
+
+def _in_float64(network: nn.Module, graph: Graph) -> nn.Module:
+    """A copy that computes in float64, with the weights that were traced; the network where there is none."""
+    try:
+        precise = copy.deepcopy(network)
+        for layer in [layer for layer in precise.modules() if is_parametrized(layer)]:
+            _evaluate(layer)
+        precise.double()
+        device = like_input(precise).device
+        precise(torch.zeros(graph.input.shape, dtype=torch.float64, device=device))
+    except Exception:  # a module raises what it likes, and may hold what cannot be copied
+        return network
+    return precise
+
+
+def _evaluate(layer: nn.Module) -> None:
+    """Put weights in the place of their parametrizations; the class of the parametrized original stays."""
+    weights = {name: getattr(layer, name).clone() for name in cast(nn.ModuleDict, layer.parametrizations)}
+    layer.__class__ = type(layer).__bases__[0]
+    del layer.parametrizations
+    for name, weight in weights.items():
+        layer.register_buffer(name, weight)
 
 
 def _sizes(program: ExportedProgram, batch: int) -> tuple[int, ...]:
@@ -58,26 +107,21 @@ def _sizes(program: ExportedProgram, batch: int) -> tuple[int, ...]:
     return (max(batch, least), 1, max(batch, least) + 1)
 
 
-def _answer(
-    network: Callable[[Tensor], Tensor], x: Tensor, size: int, exact: Tensor
-) -> Float[Tensor, "samples entries"] | None:
-    """For the first samples among `size` of them; None from a network that does not take so many.
-
-    One that joins constants for two samples to them, say, is no network of one.
-    """
+def _agrees(
+    function: Function, x: Float[Tensor, "samples *shape"], size: int, exact: Tensor, allowed: float
+) -> bool | None:
+    """Whether a function answers as is allowed for `size` samples; None where it does not take so many."""
     samples = x[torch.arange(size) % len(x)]
     try:
-        y = network(samples).cpu().double()
-    except (RuntimeError, ValueError, IndexError, AssertionError):
+        (y,) = tree_leaves(function(samples))
+    except Exception:  # a module raises what it likes
         return None
     entries = exact.numel() // len(x)
-    return y.reshape(size, entries)[: len(x)] if y.numel() == size * entries else None
-
-
-def _alike(value: Float[Tensor, "samples entries"], exact: Tensor, allowed: float) -> bool:
-    """Whether two outputs are as close as is allowed, but where a short format overflows."""
-    exact = exact.reshape(-1, value.shape[1])[: len(value)]
-    return not bool(((value - exact).abs() > allowed)[value.isfinite()].any())
+    if y.numel() != size * entries:
+        return False
+    value = y.cpu().double().reshape(size, entries)[: len(x)]
+    difference = (value - exact.reshape(len(x), entries)[: len(value)]).abs()
+    return not bool((difference > allowed)[value.isfinite()].any())  # where a short format does not overflow
 
 
 def _largest(x: Tensor) -> float:

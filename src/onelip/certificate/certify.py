@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from onelip.certificate.agreement import require_agreement
+from onelip.certificate.agreement import require_agreement, require_separate_samples
 from onelip.certificate.bounds import Bound
 from onelip.certificate.compose import Composition
 from onelip.certificate.effects import Copies, Effect, Linear
@@ -72,6 +73,7 @@ class Certificate:
         return ratio(trace(module, self.input_shape), self.witness.x, self.witness.y)
 
 
+@torch.inference_mode(False)
 def certify(
     module: nn.Module | ExportedProgram,
     input_shape: tuple[int, ...],
@@ -99,13 +101,15 @@ def certify(
     >>> round(certificate.lower, 3), round(certificate.upper, 3)
     (4.0, 4.0)
     """
-    _check_search(starts, steps)
+    _check_search(starts, steps, seed)
     graph = trace(module, input_shape)
     composition = Composition(graph)
     bound = composition.run()
     _check_output(bound)
     if starts or bound.constant < math.inf:  # an infinite bound alone holds for any function
         require_agreement(module, graph)
+    if starts and bound.constant == math.inf:  # else the rules have seen to it
+        require_separate_samples(graph)
     witness = probe(graph, starts, steps, seed)
     return Certificate(
         lower=0.0 if witness is None else witness.ratio,
@@ -120,12 +124,14 @@ def certify(
     )
 
 
-def _check_search(starts: object, steps: object) -> None:
-    for name, value, least in (("starts", starts, 0), ("steps", steps, 1)):
+def _check_search(starts: object, steps: object, seed: object) -> None:
+    for name, value, least, usual in (
+        ("starts", starts, 0, 4),
+        ("steps", steps, 1, 50),
+        ("seed", seed, 0, 0),
+    ):
         if not isinstance(value, int) or value < least:
-            raise ArgumentError(
-                name, f"an integer of at least {least}", repr(value), f"pass {name}={max(least, 4)}"
-            )
+            raise ArgumentError(name, f"an integer of at least {least}", repr(value), f"pass {name}={usual}")
 
 
 def _check_output(bound: Bound) -> None:

@@ -78,11 +78,15 @@ def _filled(argument: Any, values: dict[Node, Tensor], dtype: torch.dtype) -> An
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Nodes in the order of evaluation, the input first. batch: how many samples the trace holds."""
+    """Nodes in the order of evaluation, the input first.
+
+    batch: how many samples the trace holds. casts: floating formats that the network casts to on the way.
+    """
 
     nodes: tuple[Node, ...]
     output: Node
     batch: int
+    casts: frozenset[torch.dtype]
 
     @property
     def input(self) -> Node:
@@ -90,7 +94,7 @@ class Graph:
 
     def run(
         self, x: Float[Tensor, "batch *input_shape"], each: Callable[[Tensor], Tensor] = lambda value: value
-    ) -> Float[Tensor, "batch *output_shape"]:
+    ) -> Float[Tensor, "*output_shape"]:
         """The network on exactly `self.batch` samples, in the precision of x and differentiable in it.
 
         each: what is done to the value of every node, the input's too, before others take it.

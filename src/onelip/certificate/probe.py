@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -22,7 +23,7 @@ from onelip.certificate.graph import Graph
 _SCALES = (1.0, 0.1, 10.0, 0.001)  # of the starts: nothing is known about the domain
 _DRAWS = 8  # random pairs from which each ascent takes the best
 _FARTHEST, _CLOSEST = 1.0, 0.01  # half the distance of a pair, relative to its centre: of first and last step
-_DISTURBANCE = 2.0**-40  # far above float64's rounding, so that it is seen; far below what kinks are apart
+_DISTURBANCES = (2.0**-40, 2.0**-46, 2.0**-50)  # above float64's rounding, below what kinks are apart
 _NARROWED = (1.0, 0.1)  # the pair that was found and a closer one: where f is smooth the closer is the better
 
 
@@ -38,6 +39,7 @@ class Witness:
     ratio: float
 
 
+@torch.enable_grad()
 def probe(graph: Graph, starts: int, steps: int, seed: int = 0) -> Witness | None:
     """The best pair that `starts` seeded ascents of `steps` steps each find; None for no starts.
 
@@ -61,7 +63,8 @@ def ratio(graph: Graph, x: Tensor, y: Tensor) -> float:
     of the final subtraction. One is in float32, scaled by the ratio of the units of rounding; it knows of the
     sums within an operator, but not of what float32 absorbs whole. So the other is in float64 with every
     intermediate number off by a random ± 2⁻⁴⁰, relative, scaled likewise (as in stochastic arithmetic:
-    Vignes, "A stochastic arithmetic for reliable scientific computation", 1993).
+    Vignes, "A stochastic arithmetic for reliable scientific computation", 1993), or by less, where that
+    moves more for its size: a clamp or a tanh may swallow what is large.
     """
     distance = (x - y).norm().item()
     if distance == 0:
@@ -77,15 +80,17 @@ def _moved_by_rounding(graph: Graph, x: Tensor, fx: Tensor) -> float:
     """An estimate of how far from f(x) its float64 evaluation `fx` may lie."""
     generator = torch.Generator().manual_seed(0)
 
-    def disturbed(value: Tensor) -> Tensor:
+    def disturbed(size: float, value: Tensor) -> Tensor:
         if not value.is_floating_point():
             return value
         signs = 2 * torch.randint(2, value.shape, generator=generator).to(value) - 1
-        return value + _DISTURBANCE * signs * value
+        return value + size * signs * value
 
     in_float32 = (_single(graph, x.float()).double() - fx).norm().item()
-    in_disorder = (_single(graph, x, disturbed) - fx).norm().item()
-    return in_float32 * 2.0**-29 + in_disorder * 2.0**-53 / _DISTURBANCE
+    in_disorder = max(
+        (_single(graph, x, partial(disturbed, size)) - fx).norm().item() / size for size in _DISTURBANCES
+    )
+    return in_float32 * 2.0**-29 + in_disorder * 2.0**-53
 
 
 def _single(graph: Graph, x: Tensor, each: Callable[[Tensor], Tensor] = lambda value: value) -> Tensor:

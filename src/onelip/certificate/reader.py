@@ -38,6 +38,7 @@ class Reader:
         self.program = program
         self.input_shape = tuple(input_shape)
         self.read_values: dict[fx.Node, Any] = {}
+        self.casts: set[torch.dtype] = set()
         self.examples: dict[Node, Any] = {}  # float64 values of one run, from which shapes are known
 
     def read(self) -> Graph:
@@ -48,7 +49,7 @@ class Reader:
                 self.read_values[fx_node] = self._call(fx_node)
             elif fx_node.op not in ("placeholder", "output"):
                 raise UnknownOperatorError(f"no rule for a graph node of kind {fx_node.op} ({fx_node.name})")
-        return Graph(tuple(self.examples), self._output(), self.input.shape[0])
+        return Graph(tuple(self.examples), self._output(), self.input.shape[0], frozenset(self.casts))
 
     def _refuse_mutation(self) -> None:
         harmless = (OutputKind.USER_OUTPUT, OutputKind.USER_INPUT_MUTATION)
@@ -151,6 +152,7 @@ class Reader:
             if isinstance(leaf, float) and math.isnan(leaf):
                 raise NonFiniteError(f"a number that {name} in {_layer(fx_node)!r} is given is NaN")
             if isinstance(leaf, torch.dtype) and leaf.is_floating_point:
+                self.casts.add(leaf)
                 return torch.float64
             return torch.device("cpu") if isinstance(leaf, torch.device) else leaf
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import warnings
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.export import ExportedProgram
+from torch.export import ExportedProgram, default_decompositions
 from torch.nn.utils import parametrize
 
 from onelip.certificate.graph import Graph
@@ -17,6 +18,8 @@ from onelip.certificate.rewrites import simplify
 from onelip.certificate.state import unchanged
 from onelip.errors import ArgumentError
 from onelip.linear.layers import evaluating
+
+aten = torch.ops.aten
 
 
 def trace(module: nn.Module | ExportedProgram, input_shape: tuple[int, ...]) -> Graph:
@@ -38,14 +41,24 @@ def trace(module: nn.Module | ExportedProgram, input_shape: tuple[int, ...]) -> 
         return Reader(program, input_shape).read()
 
 
+# They return views that edits reach, and their schemas do not say so: torch would lose the edits.
+_AS_VIEWS: dict[Any, Any] = {
+    aten.unsafe_chunk.default: aten.chunk.default,
+    aten.unsafe_split.Tensor: aten.split.Tensor,
+    aten.unsafe_split_with_sizes.default: aten.split_with_sizes.default,
+}
+
+
 def _without_edits(program: ExportedProgram) -> ExportedProgram:
     """The program without in-place operators, otherwise the same."""
-    for node in program.graph.find_nodes(op="call_function", target=torch.ops.aten.dropout.default):
-        # In eval mode it returns its input itself, which later edits reach; its schema does not say so.
-        if len(node.args) > 2 and node.args[2] is False:
-            node.target, node.args = torch.ops.aten.alias.default, node.args[:1]
+    for node in program.graph.find_nodes(op="call_function", target=aten.dropout.default):
+        if len(node.args) > 2 and node.args[2] is False:  # in eval mode it returns its input itself
+            node.target, node.args = aten.alias.default, node.args[:1]
+    for node in program.graph.nodes:
+        node.target = _AS_VIEWS.get(node.target, node.target)
+    views: Any = {aten.einsum.default: default_decompositions()[aten.einsum.default]}  # as those above
     try:
-        return program.run_decompositions({})
+        return program.run_decompositions(views if _edits_in_place(program) else {})
     except RuntimeError as error:
         remedy = "use operators that return a new tensor"
         wanted = "a network whose in-place edits torch can take out"
