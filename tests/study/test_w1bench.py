@@ -275,6 +275,17 @@ def test_divergence_stops_with_where_it_happened():
         trained("gp-relu", lr=1e30, steps=40)
 
 
+@pytest.mark.parametrize(("dim", "funnels"), [(2, 4), (16, 4), (16, 64), (64, 4)])
+def test_what_is_derived_from_a_setting_follows_its_change(dim, funnels):
+    cell = cell_of("best", dim, funnels, 0)
+    wider = cell_of("best", dim, funnels, 0, width=4 * cell.width)
+    assert (wider.lr, wider.bias_lr) == (pytest.approx(cell.lr / 2), pytest.approx(cell.bias_lr / 2))
+    for width in (None, 8):
+        faster = cell_of("best", dim, funnels, 0, lr=1.0, width=width)
+        assert (faster.lr, faster.bias_lr) == (1.0, typical_norm(dim))
+    assert cell_of("best", dim, funnels, 0, lr=1.0, bias_lr=0.5).bias_lr == 0.5
+
+
 def test_published_settings():
     cell = cell_of("sorting-network", dim=128, funnels=4, seed=0)
     assert (cell.width, cell.depth, cell.steps, cell.batch, cell.lr) == (256, 2, 25_000, 1024, 2e-4)
