@@ -286,6 +286,20 @@ def test_what_is_derived_from_a_setting_follows_its_change(dim, funnels):
     assert cell_of("best", dim, funnels, 0, lr=1.0, bias_lr=0.5).bias_lr == 0.5
 
 
+@pytest.mark.parametrize(
+    ("critic", "steps", "message"),
+    [
+        ("gp-relu", 1, "l2 of the trained critic is not finite"),
+        ("spectral-relu", 2, "weights hold NaN or infinity after step 2"),
+        ("best", 1, "weights are too large to be made orthogonal"),
+    ],
+)
+def test_divergence_in_the_last_step_is_found_too(critic, steps, message):
+    cell = cell_of(critic, 3, 2, 0, lr=1e30, **(SMALL | {"steps": steps}))
+    with pytest.raises(NonFiniteError, match=f"{critic} seed 0: {message}; lower --lr"):
+        measure(cell, lambda step: None, stored=None, w1_samples=100)
+
+
 def test_published_settings():
     cell = cell_of("sorting-network", dim=128, funnels=4, seed=0)
     assert (cell.width, cell.depth, cell.steps, cell.batch, cell.lr) == (256, 2, 25_000, 1024, 2e-4)
