@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -418,6 +419,41 @@ def test_a_file_of_another_kind_is_left_alone(options, content):
     with pytest.raises(DataError, match="give another --json"):
         run(options)
     assert options.json.read_text() == content
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"config": None},
+        {"config": {}},
+        {"config": {"seed": "0"}},
+        {"samples": {}},
+        {"samples": 2000},
+        {"dim": "3"},
+        {"critic": None},
+        {"cos": None},
+        {"cos": math.nan},
+        {"standard_errors": {"cos": 0.1}},
+    ],
+    ids=str,
+)
+def test_a_damaged_record_is_found_before_anything_is_trained(options, damage):
+    stored = json.loads((Path(__file__).parents[2] / "results" / "w1bench.json").read_text())
+    options.json.parent.mkdir()
+    options.json.write_text(json.dumps(stored))
+    assert len(read_records(options.json)) == len(stored)
+    content = json.dumps([*stored, stored[0] | damage])
+    options.json.write_text(content)
+    with pytest.raises(DataError, match="holds no benchmark records: move it away or give another --json"):
+        run(options)
+    assert options.json.read_text() == content
+
+
+@pytest.mark.parametrize(
+    "twice", [{"dim": (3, 3)}, {"funnels": (2, 2)}, {"critic": ("best", "best")}], ids=str
+)
+def test_what_is_asked_for_twice_is_run_once(options, twice):
+    assert len(plan(dataclasses.replace(options, **twice))) == 1
 
 
 def test_the_table_shows_errors_and_published_values(options):
