@@ -12,11 +12,12 @@ import torch
 from PIL import Image
 from rich.console import Console
 
+from onelip.certificate.certify import certify
 from onelip.errors import ArgumentError, NonFiniteError
 from onelip.linear.maps import Dense
 from onelip.study.progress import LineProgress
 from onelip.study.theory import disjoint, duality, power, product
-from onelip.study.theory.critics import Fit, build, certificate, frozen
+from onelip.study.theory.critics import Fit, build, frozen
 from onelip.study.theory.figures import write_figure
 from onelip.study.theory.results import read_theory
 from onelip.study.theory.run import EXPERIMENTS, Outcome, _ended, _work, experiments, run_theory
@@ -145,7 +146,7 @@ def test_witness_certificate_product_stand_in_this_order(results):
 
 
 def test_a_linear_network_leaves_nothing_to_lose():
-    proved = certificate(frozen(build("unconstrained", [5, 1], seed=0)), (5,))
+    proved = certify(frozen(build("unconstrained", [5, 1], seed=0)), (5,))
     assert proved.lower == pytest.approx(product.product_of_norms(proved), rel=1e-3)
 
 

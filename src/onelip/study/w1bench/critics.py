@@ -18,7 +18,7 @@ from onelip.constraint.activation import FullSort, MaxMin
 from onelip.constraint.apply import constrain
 from onelip.constraint.bake import bake
 from onelip.errors import NonFiniteError
-from onelip.linear.layers import current_weight
+from onelip.linear.layers import plain_linear
 from onelip.linear.maps import Dense
 from onelip.linear.norm import operator_norm
 from onelip.study.w1bench.settings import Cell, typical_norm
@@ -104,7 +104,7 @@ def frozen(critic: nn.Sequential, cell: Cell) -> nn.Sequential:
     plain = bake(critic) if cell.recipe.kind in ("spectral", "orthogonal") else copy.deepcopy(critic)
     for index, layer in enumerate(plain):
         if isinstance(layer, nn.Linear) and parametrize.is_parametrized(layer):
-            plain[index] = _plain(layer)
+            plain[index] = plain_linear(layer)
     plain = plain.double().eval()
     return _shrunk(plain, cell) if cell.recipe.method == "stiefel" else plain
 
@@ -170,9 +170,3 @@ def _one_sort(critic: nn.Sequential, dim: int) -> nn.Sequential:
     assert isinstance(distance, Distance)
     distance.c[-1] = typical_norm(dim)  # FullSort is ascending
     return critic
-
-
-def _plain(layer: nn.Linear) -> nn.Linear:
-    plain = nn.Linear(layer.in_features, layer.out_features)
-    plain.load_state_dict({"weight": current_weight(layer), "bias": layer.bias})
-    return plain
