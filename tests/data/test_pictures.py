@@ -1,5 +1,8 @@
 """Folders of small PNG and JPEG files, good and bad."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -94,6 +97,29 @@ def test_mixed_pictures_are_refused_with_two_offenders(tmp_path, odd, found):
 def test_sixteen_bits_are_refused_rather_than_clipped(tmp_path):
     Image.fromarray(np.full((HEIGHT, WIDTH), 40_000, dtype=np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(DataError, match=r"deep.png has pixels of Pillow's mode I;16.*8 bits"):
+        load_pictures(tmp_path)
+
+
+def png(depth, colour, channels):
+    """A PNG by its specification: Pillow writes none of 16 bits in colour."""
+
+    def chunk(name, content):
+        return (
+            struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        )
+
+    rows = (b"\0" + bytes(WIDTH * channels * depth // 8)) * HEIGHT
+    header = struct.pack(">IIBBBBB", WIDTH, HEIGHT, depth, colour, 0, 0, 0)
+    parts = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize(("colour", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
+def test_sixteen_bits_are_refused_in_every_colour_type(tmp_path, colour, channels):
+    (tmp_path / "flat.png").write_bytes(png(8, colour, channels))
+    assert load_pictures(tmp_path).count == 1
+    (tmp_path / "deep.png").write_bytes(png(16, colour, channels))
+    with pytest.raises(DataError, match=r"deep.png has pixels of .* at 16 bits: convert it to 8 bits"):
         load_pictures(tmp_path)
 
 

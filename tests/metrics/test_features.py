@@ -173,6 +173,14 @@ def test_neighbourhoods_of_known_cases(generated, expected):
         assert found.coverage < 0.5
 
 
+@pytest.mark.parametrize("offset", [1e4, 1e8])
+def test_neighbourhoods_do_not_depend_on_where_the_origin_is(offset):
+    real, generated = normal(300, 8, 0), normal(300, 8, 1)
+    expected = neighbourhoods(FeatureSet(real), FeatureSet(generated))
+    found = neighbourhoods(FeatureSet(real + offset), FeatureSet(generated + offset))
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
 @pytest.mark.parametrize("metric", METRICS, ids=["frechet", "kernel", "neighbourhoods"])
 def test_a_kept_reference_gives_the_numbers_of_a_fresh_one(metric):
     x, y, z = normal(20, 3, 0), normal(20, 3, 1), normal(20, 3, 2)

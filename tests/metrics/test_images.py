@@ -83,3 +83,33 @@ def test_an_extractor_without_classes_gives_no_class_metrics(digits):
 def test_images_that_the_classifier_cannot_read_are_refused():
     with pytest.raises(ArgumentError, match=r"on images \[2, 3, 32, 32\]"):
         portray(torch.zeros(2, 3, 32, 32), digit_extractor())
+
+
+def failing(features):
+    raise RuntimeError("out of\nmemory")
+
+
+@pytest.mark.parametrize(
+    ("logits", "message"),
+    [
+        (
+            failing,
+            r"logits must be a function .* on features \[4, 3\]: RuntimeError: out of memory: see to means",
+        ),
+        (lambda f: f * torch.nan, "logits must be finite .* got 4 of 4 samples"),
+        (lambda f: f[:, 0], r"\[B, classes\], got \[4\] for features \[4, 3\]"),
+        (lambda f: f[:2], r"got \[2, 3\] for features"),
+        (lambda f: f[:, :0], r"got \[4, 0\] for features"),
+        (lambda f: None, "logits must be a function .* got NoneType"),
+    ],
+)
+def test_logits_are_held_to_what_features_are(logits, message):
+    extractor = Extractor("means", lambda images: images.mean((2, 3)), logits)
+    with pytest.raises(ArgumentError, match=message) as error:
+        portray(torch.zeros(4, 3, 8, 8), extractor)
+    assert "\n" not in str(error.value)
+
+
+def test_no_images_are_refused():
+    with pytest.raises(ArgumentError, match="images must be one batch at least, got none"):
+        portray([], digit_extractor())

@@ -121,3 +121,34 @@ def test_samples_that_are_not_finite_are_no_mode():
         planar_coverage(torch.tensor([[0.0, 1.0], [math.nan, 0.0]]), data.centres, data.sigma)
     with pytest.raises(ArgumentError, match=r"images must be finite .* got 2 of 2"):
         stacked_modes(torch.full((2, 3, 28, 28), math.inf), digit_classifier())
+
+
+def stacked(images):
+    return stacked_modes(images, digit_classifier())
+
+
+def planar(points):
+    return planar_coverage(points, torch.zeros(1, 2), 1.0)
+
+
+def coverage(modes):
+    return stacked_coverage(modes.long())
+
+
+@pytest.mark.parametrize(
+    ("call", "shape", "message"),
+    [
+        (stacked, (6, 1, 28, 28), r"images must be \[n, 3, 28, 28\], .* got shape \[6, 1, 28, 28\]"),
+        (stacked, (2, 9, 28, 28), r"images must be \[n, 3, 28, 28\]"),
+        (stacked, (2, 3, 32, 32), r"images must be \[n, 3, 28, 28\]"),
+        (stacked, (0, 3, 28, 28), "one sample at least"),
+        (planar, (0, 2), r"points must be \[n, 2\], one sample at least"),
+        (planar, (5, 3), r"points must be \[n, 2\]"),
+        (coverage, (0,), r"modes must be \[n\], one sample at least"),
+        (coverage, (5, 1), r"modes must be \[n\]"),
+    ],
+)
+def test_other_shapes_and_no_samples_are_refused(call, shape, message):
+    with pytest.raises(ArgumentError, match=message) as error:
+        call(torch.zeros(shape))
+    assert "\n" not in str(error.value)

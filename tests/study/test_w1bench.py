@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -275,6 +276,31 @@ def test_divergence_stops_with_where_it_happened():
         trained("gp-relu", lr=1e30, steps=40)
 
 
+@pytest.mark.parametrize(("dim", "funnels"), [(2, 4), (16, 4), (16, 64), (64, 4)])
+def test_what_is_derived_from_a_setting_follows_its_change(dim, funnels):
+    cell = cell_of("best", dim, funnels, 0)
+    wider = cell_of("best", dim, funnels, 0, width=4 * cell.width)
+    assert (wider.lr, wider.bias_lr) == (pytest.approx(cell.lr / 2), pytest.approx(cell.bias_lr / 2))
+    for width in (None, 8):
+        faster = cell_of("best", dim, funnels, 0, lr=1.0, width=width)
+        assert (faster.lr, faster.bias_lr) == (1.0, typical_norm(dim))
+    assert cell_of("best", dim, funnels, 0, lr=1.0, bias_lr=0.5).bias_lr == 0.5
+
+
+@pytest.mark.parametrize(
+    ("critic", "steps", "message"),
+    [
+        ("gp-relu", 1, "l2 of the trained critic is not finite"),
+        ("spectral-relu", 2, "weights hold NaN or infinity after step 2"),
+        ("best", 1, "weights are too large to be made orthogonal"),
+    ],
+)
+def test_divergence_in_the_last_step_is_found_too(critic, steps, message):
+    cell = cell_of(critic, 3, 2, 0, lr=1e30, **(SMALL | {"steps": steps}))
+    with pytest.raises(NonFiniteError, match=f"{critic} seed 0: {message}; lower --lr"):
+        measure(cell, lambda step: None, stored=None, w1_samples=100)
+
+
 def test_published_settings():
     cell = cell_of("sorting-network", dim=128, funnels=4, seed=0)
     assert (cell.width, cell.depth, cell.steps, cell.batch, cell.lr) == (256, 2, 25_000, 1024, 2e-4)
@@ -393,6 +419,41 @@ def test_a_file_of_another_kind_is_left_alone(options, content):
     with pytest.raises(DataError, match="give another --json"):
         run(options)
     assert options.json.read_text() == content
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"config": None},
+        {"config": {}},
+        {"config": {"seed": "0"}},
+        {"samples": {}},
+        {"samples": 2000},
+        {"dim": "3"},
+        {"critic": None},
+        {"cos": None},
+        {"cos": math.nan},
+        {"standard_errors": {"cos": 0.1}},
+    ],
+    ids=str,
+)
+def test_a_damaged_record_is_found_before_anything_is_trained(options, damage):
+    stored = json.loads((Path(__file__).parents[2] / "results" / "w1bench.json").read_text())
+    options.json.parent.mkdir()
+    options.json.write_text(json.dumps(stored))
+    assert len(read_records(options.json)) == len(stored)
+    content = json.dumps([*stored, stored[0] | damage])
+    options.json.write_text(content)
+    with pytest.raises(DataError, match="holds no benchmark records: move it away or give another --json"):
+        run(options)
+    assert options.json.read_text() == content
+
+
+@pytest.mark.parametrize(
+    "twice", [{"dim": (3, 3)}, {"funnels": (2, 2)}, {"critic": ("best", "best")}], ids=str
+)
+def test_what_is_asked_for_twice_is_run_once(options, twice):
+    assert len(plan(dataclasses.replace(options, **twice))) == 1
 
 
 def test_the_table_shows_errors_and_published_values(options):

@@ -1,8 +1,10 @@
 """Primal, dual and residual of candidates that are wrong by known amounts, in blocks of any size."""
 
+import numpy as np
 import pytest
 import torch
 
+from onelip.errors import ArgumentError
 from onelip.transport import (
     Plan,
     dual,
@@ -38,6 +40,51 @@ def test_the_extension_is_the_largest_1_lipschitz_function_below_its_values():
     torch.testing.assert_close(f, (values + (X[:, None] - Y).norm(dim=2)).amin(1), rtol=0, atol=1e-13)
     assert (extend_potential(Y, Y, values) <= values).all()
     assert lipschitz_residual(torch.cat([f, extend_potential(Y, Y, values)]), torch.cat([X, Y])) <= 1e-14
+
+
+@pytest.mark.usefixtures("_block")
+def test_values_as_critics_return_them_and_points_of_any_shape():
+    values = 2 * X[:, :1]
+    assert lipschitz_residual(values, X) == lipschitz_residual(values[:, 0], X) > 0
+    assert lipschitz_residual(values.numpy(), X.reshape(40, 3, 1).numpy()) == lipschitz_residual(values, X)
+    assert lipschitz_residual(np.array([0, 2, 6]), np.array([0, 1, 3])) == 3
+    torch.testing.assert_close(extend_potential(Y, X, values), extend_potential(Y, X, values[:, 0]))
+
+
+SETS = {
+    "arrays": (X.numpy(), Y.numpy()[::-1]),
+    "points on a line": (X[:, 0], Y[:30, 0]),
+    "images": (X.reshape(20, 1, 2, 3), Y.reshape(20, 1, 2, 3)),
+    "whole numbers": (torch.arange(12).reshape(6, 2), torch.arange(10).reshape(5, 2)),
+    "float32 and whole numbers": (X.float(), torch.arange(30).reshape(10, 3)),
+    "half precision": (X.half(), Y.half()),
+}
+
+
+@pytest.mark.parametrize(("x", "y"), SETS.values(), ids=SETS)
+def test_the_potential_extends_from_what_transport_takes(x, y):
+    result = wasserstein1(x, y)
+    torch.testing.assert_close(
+        extend_potential(x, y, result.potential_y), result.potential_x, rtol=0, atol=1e-12
+    )
+
+
+BAD = [
+    (lambda: lipschitz_residual(X, X), r"values must be one number .* 40 samples, \(40,\) or \(40, 1\), got"),
+    (lambda: lipschitz_residual(X[:7, 0], X), r"values must be .* got shape \(7,\)"),
+    (lambda: lipschitz_residual(X[:0, 0], X[:0]), "points must be at least one sample"),
+    (lambda: extend_potential(X, Y, X), r"values must be .* got shape \(40, 3\)"),
+    (lambda: extend_potential(X, Y[:7], X[:, 0]), r"values must be .* 7 samples"),
+    (lambda: extend_potential(X, Y[:0], X[:0, 0]), "anchors must be at least one sample"),
+    (lambda: extend_potential(X, Y[:, :2], X[:, 0]), "points must be of the dimension of anchors, 2"),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), BAD, ids=[message[:30] for _, message in BAD])
+def test_bad_input_is_one_clear_line(call, message):
+    with pytest.raises(ArgumentError, match=message) as error:
+        call()
+    assert "\n" not in str(error.value)
 
 
 def test_any_plan_and_any_potential_bracket_the_distance():

@@ -19,6 +19,7 @@ from onelip.transport.gaussian import gaussian_w2
 from onelip.transport.line_pair import line_pair
 
 norm, expon, uniform = scipy.stats.norm, scipy.stats.expon, scipy.stats.uniform
+cauchy, pareto, poisson = scipy.stats.cauchy, scipy.stats.pareto, scipy.stats.poisson
 
 
 def rng(seed=0):
@@ -95,6 +96,32 @@ def test_w1_is_the_closed_form(name):
     assert pair.w1 == pytest.approx(w1, rel=1e-7, abs=1e-12)
     measured = monte_carlo_w1(pair, rng(), size=4000, batch=1500)
     assert abs(measured.value - w1) <= 4 * measured.standard_error + 1e-6
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_the_potential_is_computed_in_the_pairs_dtype_and_given_in_the_points(pair):
+    points = pair.sample(rng(), 50).y.float().requires_grad_()
+    f = pair.potential(points)
+    assert f.dtype == torch.float32
+    torch.testing.assert_close(f, pair.potential(points.double()).float(), rtol=0, atol=0)
+    f.sum().backward()
+    assert points.grad.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("pair", "expected"),
+    [
+        (dirac_pair(torch.tensor([0, 0]), torch.tensor([3, 4])), 5.0),
+        (cone_pair(torch.tensor([[0, 0], [9, 0]]), 2.0, torch.tensor([[0, 1], [1, 0]])), 2.0),
+        (cone_pair(torch.tensor([[0, 0], [9, 0]]), 2.0), 2.0),
+    ],
+    ids=["diracs", "cones in two directions", "cones"],
+)
+def test_whole_numbers_are_as_good_as_others(pair, expected):
+    sample = pair.sample(rng(), 20)
+    fall = pair.potential(sample.x) - pair.potential(sample.y)
+    torch.testing.assert_close(fall, torch.full((20,), expected).double())
+    assert pair.w1 == pytest.approx(expected)
 
 
 def test_a_line_pair_is_scipys_distance_between_large_samples():
@@ -201,11 +228,24 @@ BAD = [
     (lambda: line_pair(norm(0, 1).ppf, norm(0, 2).ppf), "crossings must be every point"),
     (lambda: gaussian_w2(ZERO, -ONE, ZERO, ONE), "covariance_x must be .* got an eigenvalue -1"),
     (lambda: gaussian_w2(ZERO, ONE, ZERO, ONE + ONE[0]), "covariance_y must be symmetric"),
-    (lambda: gaussian_w2(ZERO, ONE, ZERO, ONE * torch.nan), "covariance_y must be .* finite"),
-    (lambda: gaussian_w2(ZERO, ONE, ZERO * torch.nan, ONE), "mean_y must be finite .* got NaN"),
+    (lambda: gaussian_w2(ZERO, ONE, ZERO, ONE * torch.nan), "covariance_y must be finite .* with NaN"),
+    (lambda: gaussian_w2(ZERO, ONE[:1], ZERO, ONE), r"covariance_x must be .* \(2, 2\), .* \(1, 2\)"),
+    (lambda: gaussian_w2(ZERO, ONE, ZERO, torch.eye(3)), r"covariance_y must be .* \(2, 2\), .* \(3, 3\)"),
+    (lambda: gaussian_w2(ZERO, ONE[0], ZERO, ONE), r"covariance_x must be .* got shape \(2,\)"),
+    (lambda: gaussian_w2(ZERO, ONE, torch.zeros(3), ONE), r"mean_y must be .* \(2,\), .* got shape \(3,\)"),
+    (lambda: gaussian_w2(ONE, ONE, ONE, ONE), r"mean_x must be .* got shape \(2, 2\)"),
+    (lambda: gaussian_w2(ZERO, ONE, ZERO * torch.nan, ONE), "mean_y must be finite .* with NaN"),
     (lambda: line_pair(norm(0, 1).ppf, norm(0, 2).ppf, crossings=(torch.nan,)), "crossings must be finite"),
     (lambda: line_pair(norm(0, 1).ppf, norm(0, 2).ppf, crossings=(1.0, 0.0)), "finite and ascending"),
     (lambda: cone_pair(torch.zeros(1, 2), 1.0, directions=2 * torch.eye(2)), "directions must be unit"),
+    (lambda: cone_pair(torch.zeros(1, 2) * 1j, 1.0), "values must be real numbers"),
+    (lambda: line_pair(cauchy(0, 1).ppf, cauchy(0, 2).ppf, (0.0,)), "quantiles must be .* finite means"),
+    (lambda: line_pair(pareto(0.9).ppf, pareto(0.9, scale=2).ppf), "quantiles must be .* finite means"),
+    (lambda: line_pair(pareto(1).ppf, pareto(1, scale=2).ppf), "quantiles must be .* got W1 = nan"),
+    (lambda: line_pair(poisson(300).ppf, poisson(350).ppf), "quantiles must be smooth"),
+    (lambda: funnel_pair(2, 4, seed=0).couple(ONE.long()), "y must be floating-point .* got torch.int64"),
+    (lambda: funnel_pair(2, 4, seed=0).couple(2.51 * ONE), "y must be .* at most 2.5 .* 2 of 2 points"),
+    (lambda: funnel_pair(2, 4, seed=0).couple(torch.nan * ONE), "y must be .* 2 of 2 points outside"),
     (lambda: wasserstein1(torch.tensor([[1 + 5j]]), torch.ones(1, 1)), "values must be real numbers"),
 ]  # fmt: skip
 

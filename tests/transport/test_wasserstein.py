@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from onelip.errors import ArgumentError
-from onelip.transport import lipschitz_residual, sliced_wasserstein1, wasserstein1
+from onelip.transport import discrete, lipschitz_residual, sliced_wasserstein1, wasserstein1
 from onelip.transport.duality import extend_potential
 from onelip.transport.samples import distances
 
@@ -121,6 +121,21 @@ def test_a_line_agrees_with_scipy(weighted):
 def test_the_plan_costs_what_pots_does(size):
     x, y = gaussian(size[0], 5), gaussian(size[1], 5, seed=1)
     assert wasserstein1(x, y).value == pytest.approx(ot.emd2([], [], distances(x, y).numpy()), abs=1e-12)
+
+
+@pytest.mark.parametrize("exponent", range(-30, 31, 5))
+@pytest.mark.parametrize("size", [(30, 1), (20, 3), (30, 3)], ids=["a line", "n against m", "n against n"])
+def test_exact_is_exact_at_any_scale(exponent, size):
+    x, y, scale = gaussian(*size), gaussian(30, size[1], seed=1), 10.0**exponent
+    scaled = wasserstein1(scale * x, scale * y)
+    assert scaled.value / scale == pytest.approx(wasserstein1(x, y).value, rel=1e-12)
+    assert abs(scaled.gap) / scale <= 1e-12
+
+
+def test_a_simplex_that_stops_early_is_said_not_returned(monkeypatch):
+    monkeypatch.setattr(discrete, "_SIMPLEX_ITERATIONS", 2)
+    with pytest.raises(ArgumentError, match=r"method must be one that ends .* 20 against 30: use method"):
+        wasserstein1(gaussian(20, 3), gaussian(30, 3, seed=1))
 
 
 def test_sliced_wasserstein_agrees_with_pot():

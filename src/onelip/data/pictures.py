@@ -60,7 +60,8 @@ def _read(path: Path) -> Image.Image:
         # Pillow only warns of damaged EXIF data, from which the orientation would be guessed.
         with warnings.catch_warnings(), Image.open(path) as image:
             warnings.simplefilter("error", UserWarning)
-            if image.mode in _MODES:
+            mode = _mode(path, image)
+            if mode in _MODES:
                 return _in_trained_mode(image)
     except (
         OSError,
@@ -72,7 +73,14 @@ def _read(path: Path) -> Image.Image:
     ) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path} cannot be read as a picture ({reason}): replace or remove it") from error
-    raise DataError(f"{path} has pixels of Pillow's mode {image.mode}: convert it to 8 bits a channel")
+    raise DataError(f"{path} has pixels of Pillow's mode {mode}: convert it to 8 bits a channel")
+
+
+def _mode(path: Path, image: Image.Image) -> str:
+    """Pillow's mode, and whether a PNG has 16 bits, of which Pillow drops eight where it is in colour."""
+    with path.open("rb") as file:
+        header = file.read(25)
+    return f"{image.mode} at 16 bits" if image.format == "PNG" and header[24] == 16 else image.mode
 
 
 def _in_trained_mode(image: Image.Image) -> Image.Image:

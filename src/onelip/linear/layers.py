@@ -115,6 +115,16 @@ def current_weight(layer: nn.Module) -> Tensor:
         return cast(Tensor, layer.weight).detach().clone()
 
 
+def plain_linear(layer: nn.Linear) -> nn.Linear:
+    """A layer of its own, in float64, with the bias of `layer` and the weight that it applies now."""
+    plain = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, dtype=torch.float64)
+    with torch.no_grad():
+        plain.weight.copy_(current_weight(layer))
+        if layer.bias is not None:
+            plain.bias.copy_(layer.bias)
+    return plain
+
+
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
     """`module` in eval mode; afterwards every part of it in the mode that it was in."""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from onelip.errors import ArgumentError
 from onelip.metrics.classifier import FEATURES, digit_classifier
-from onelip.metrics.features import FeatureSet
+from onelip.metrics.features import FeatureSet, require_finite
 from onelip.metrics.frechet import frechet_distance
 from onelip.metrics.kernel import kernel_distance
 from onelip.metrics.labels import classifier_score, histogram_distance
@@ -32,7 +32,7 @@ class Extractor:
 
     name: str
     features: Callable[..., Any]
-    logits: Callable[..., Tensor] | None = None
+    logits: Callable[..., Any] | None = None
     device: str = "cpu"
 
 
@@ -53,13 +53,16 @@ def digit_extractor(device: str = "cpu") -> Extractor:
 def portray(images: Iterable[Tensor], extractor: Extractor) -> Portrait:
     """Images, one tensor or batches of them, as the extractor sees them.
 
-    Raises ArgumentError where the extractor fails, or returns anything but one finite row an image.
+    Raises ArgumentError for no images, and where the extractor fails or returns anything but one finite row
+    an image, in features and in logits.
     """
     batches = images.split(CHUNK) if isinstance(images, Tensor) else images
     with torch.no_grad():
-        features = torch.cat([_features(batch.to(extractor.device), extractor) for batch in batches])
-        logits = None if extractor.logits is None else extractor.logits(features).cpu()
-    return Portrait(FeatureSet(features), logits)
+        rows = [_features(batch.to(extractor.device), extractor) for batch in batches]
+        if not rows:
+            raise ArgumentError("images", "one batch at least", "none", "draw images")
+        features = torch.cat(rows)
+        return Portrait(FeatureSet(features), _logits(features, extractor))
 
 
 def evaluate_images(
@@ -97,21 +100,34 @@ def compare(generated: Portrait, reference: Portrait) -> dict[str, float]:
     return result
 
 
-def _features(batch: Float[Tensor, "b c h w"], extractor: Extractor) -> Float[Tensor, "b d"]:
+def _features(images: Float[Tensor, "b c h w"], extractor: Extractor) -> Float[Tensor, "b d"]:
+    form = "images [B, C, H, W] to a tensor [B, d]"
+    return _rows("features", extractor.features, images, form, f"see to {extractor.name}: pool and flatten")
+
+
+def _logits(features: Float[Tensor, "n d"], extractor: Extractor) -> Float[Tensor, "n classes"] | None:
+    if extractor.logits is None:
+        return None
+    form = "features [B, d] to a tensor [B, classes]"
+    logits = _rows("logits", extractor.logits, features, form, f"see to {extractor.name}").cpu()
+    require_finite("logits", logits)
+    return logits
+
+
+def _rows(name: str, function: Callable[..., Any], batch: Tensor, form: str, remedy: str) -> Tensor:
+    """function(batch); ArgumentError where it fails, or returns anything but a row for each of the batch."""
+
+    def bad(received: str) -> ArgumentError:
+        return ArgumentError(name, f"a function of {form}", received, remedy)
+
+    given = f"{form.split()[0]} {list(batch.shape)}"
     try:
-        features = extractor.features(batch)
+        rows = function(batch)
     except Exception as error:  # whatever the user's code raises
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise _bad(extractor, f"on images {list(batch.shape)}: {reason}") from error
-    if not isinstance(features, Tensor):
-        raise _bad(extractor, type(features).__name__)
-    if features.dim() != 2 or len(features) != len(batch):
-        raise _bad(extractor, f"{list(features.shape)} for images {list(batch.shape)}")
-    return features
-
-
-def _bad(extractor: Extractor, received: str) -> ArgumentError:
-    requirement = "a function of images [B, C, H, W] to a tensor [B, d]"
-    return ArgumentError(
-        "features", requirement, received, f"see to {extractor.name}: pool and flatten what it returns"
-    )
+        raise bad(f"on {given}: {reason}") from error
+    if not isinstance(rows, Tensor):
+        raise bad(type(rows).__name__)
+    if rows.dim() != 2 or len(rows) != len(batch) or rows.shape[1] == 0:
+        raise bad(f"{list(rows.shape)} for {given}")
+    return rows

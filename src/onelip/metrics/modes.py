@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from onelip.errors import ArgumentError
 from onelip.metrics.classifier import DIGITS, DigitClassifier
 from onelip.metrics.features import require_finite
 from onelip.transport.divergence import histogram_divergences
@@ -46,15 +47,16 @@ class StackedCoverage:
 
 
 def planar_coverage(
-    points: Float[Tensor, "n 2"], centres: Float[Tensor, "modes 2"], sigma: float
+    points: Float[Tensor, "..."], centres: Float[Tensor, "modes 2"], sigma: float
 ) -> PlanarCoverage:
     """A point is of high quality within 3σ of its nearest centre; a mode is captured by one such point.
 
-    Raises ArgumentError for NaN or infinity.
+    points: [n, 2]. Raises ArgumentError for no points, other shapes, NaN or infinity.
 
     >>> planar_coverage(torch.tensor([[0.0, 0.2], [5.0, 0.0]]), torch.tensor([[0.0, 0.0], [9.0, 0.0]]), 0.1)
     PlanarCoverage(protocol='VEEGAN, PacGAN (2,500 samples; here 2)', samples=2, modes=1, of=2, share=0.5)
     """
+    _require_shape("points", points, (2,))
     require_finite("points", points)
     nearest = torch.cdist(points.double(), centres.double()).min(1)
     near = nearest.values < _REACH * sigma
@@ -67,15 +69,17 @@ def planar_coverage(
     )
 
 
-def stacked_coverage(modes: Int64[Tensor, "n"]) -> StackedCoverage:
+def stacked_coverage(modes: Int64[Tensor, "..."]) -> StackedCoverage:
     """Of the modes 0 … 999 that samples were classified as: how many occur, and KL(theirs ‖ uniform).
 
     Uniform as in PacGAN's code, so that numbers stand beside the published ones. n samples of the uniform
-    law itself have a KL of about 999/2n: .019 at 26,000.
+    law itself have a KL of about 999/2n: .019 at 26,000. modes: [n]. Raises ArgumentError for another
+    shape and for none.
 
     >>> stacked_coverage(torch.arange(1000)).kl
     0.0
     """
+    _require_shape("modes", modes, ())
     total = DIGITS**3
     counts = torch.bincount(modes, minlength=total).double()
     uniform = torch.full((total,), 1 / total, dtype=torch.float64)
@@ -88,11 +92,12 @@ def stacked_coverage(modes: Int64[Tensor, "n"]) -> StackedCoverage:
     )
 
 
-def stacked_modes(images: Float[Tensor, "n 3 28 28"], classifier: DigitClassifier) -> Int64[Tensor, "n"]:
+def stacked_modes(images: Float[Tensor, "..."], classifier: DigitClassifier) -> Int64[Tensor, "n"]:
     """100a + 10b + c of the digits a, b, c that the classifier sees in the three channels, on the CPU.
 
-    Raises ArgumentError for NaN or infinity.
+    images: [n, 3, 28, 28]. Raises ArgumentError for no images, other shapes, NaN or infinity.
     """
+    _require_shape("images", images, (3, 28, 28))
     require_finite("images", images)
     device = next(classifier.parameters()).device
     powers = DIGITS ** torch.arange(2, -1, -1)
@@ -102,6 +107,13 @@ def stacked_modes(images: Float[Tensor, "n 3 28 28"], classifier: DigitClassifie
             for chunk in images.split(_CHUNK)
         ]
     return (torch.cat(digits).reshape(-1, 3) * powers).sum(1)
+
+
+def _require_shape(name: str, samples: Tensor, shape: tuple[int, ...]) -> None:
+    if samples.numel() == 0 or tuple(samples.shape[1:]) != shape:
+        form = ", ".join(["n", *map(str, shape)])
+        received = f"shape {list(samples.shape)}"
+        raise ArgumentError(name, f"[{form}], one sample at least", received, "draw such samples")
 
 
 def _protocol(name: str, published: int, used: int) -> str:

@@ -45,10 +45,11 @@ def neighbourhoods(real: FeatureSet, generated: FeatureSet, k: int = NEIGHBOURS)
     if not 1 <= k < fewest:
         raise ArgumentError("samples", f"more than k = {k}, and k positive", fewest, "draw more samples")
     radii_real, radii_generated = real.kept(_radii, k), generated.kept(_radii, k)
+    x, y = _near_origin(real.values, real.values), _near_origin(generated.values, real.values)
     balls = torch.zeros(len(generated))  # real balls around each generated sample
     covered = recalled = 0
     for span in row_spans(len(real), len(generated)):
-        distances = torch.cdist(real.values[span], generated.values)
+        distances = torch.cdist(x[span], y)
         inside = distances <= radii_real[span, None]
         balls += inside.sum(0)
         covered += int(inside.any(1).sum())
@@ -63,8 +64,13 @@ def neighbourhoods(real: FeatureSet, generated: FeatureSet, k: int = NEIGHBOURS)
 
 def _radii(x: Float[Tensor, "n d"], k: int) -> Float[Tensor, "n"]:
     """Distance of each sample to its k-th nearest neighbour, itself not counted."""
-    radii = x.new_empty(len(x))
+    x, radii = _near_origin(x, x), x.new_empty(len(x))
     for span in row_spans(len(x), len(x)):
         # The smallest of k + 1 is the sample itself.
         radii[span] = torch.cdist(x[span], x).topk(k + 1, largest=False).values[:, -1]
     return radii
+
+
+def _near_origin(x: Float[Tensor, "n d"], like: Float[Tensor, "m d"]) -> Float[Tensor, "n d"]:
+    """Less the mean of `like`: cdist goes through squares, which cancel far from the origin."""
+    return x - like.mean(0)

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from onelip.errors import ArgumentError
-from onelip.transport.pair import CoupledSamples, KnownPair
-from onelip.transport.samples import distances, require_positive
+from onelip.transport.pair import CoupledSamples, KnownPair, as_given
+from onelip.transport.samples import as_real, distances, require_positive
 
 _UNIT = 1e-6  # how far a unit vector's norm may be from one
 
@@ -49,15 +49,16 @@ class TranslationPair(KnownPair):
         return CoupledSamples(x, x + self.shift, self._slope.expand_as(x), x.new_full((size,), self.w1))
 
     def potential(self, points: Float[Tensor, "size *shape"]) -> Float[Tensor, "size"]:
-        return points.flatten(1) @ self._slope.flatten()
+        return as_given(points.to(self.shift).flatten(1) @ self._slope.flatten(), points)
 
 
-def dirac_pair(x: Float[Tensor, "*shape"], y: Float[Tensor, "*shape"]) -> TranslationPair:
-    """Two points: W₁ = ‖x − y‖.
+def dirac_pair(x: Shaped[Tensor, "*shape"], y: Shaped[Tensor, "*shape"]) -> TranslationPair:
+    """Two points: W₁ = ‖x − y‖. Integers are taken as float64.
 
     >>> dirac_pair(torch.zeros(2), torch.tensor([3.0, 4.0])).w1
     5.0
     """
+    x, y = as_real(x), as_real(y)
     return TranslationPair(lambda _, size: x.expand(size, *x.shape), y - x)
 
 
@@ -87,7 +88,8 @@ class ConePair(KnownPair):
         return CoupledSamples(y + self.radius * v, y, v, y.new_full((size,), self.radius))
 
     def potential(self, points: Float[Tensor, "size *shape"]) -> Float[Tensor, "size"]:
-        return distances(points.flatten(1), self.apexes.flatten(1)).amin(1)
+        to_apexes = distances(points.to(self.apexes).flatten(1), self.apexes.flatten(1))
+        return as_given(to_apexes.amin(1), points)
 
     def _unit_vectors(self, generator: torch.Generator, size: int) -> Tensor:
         if self.directions is not None:
@@ -101,18 +103,19 @@ def _pick(rows: Tensor, generator: torch.Generator, size: int) -> Tensor:
 
 
 def cone_pair(
-    apexes: Float[Tensor, "apexes *shape"],
+    apexes: Shaped[Tensor, "apexes *shape"],
     radius: float,
-    directions: Float[Tensor, "directions *shape"] | None = None,
+    directions: Shaped[Tensor, "directions *shape"] | None = None,
 ) -> ConePair:
     """A ConePair; raises ArgumentError where spheres overlap, for W₁ would then be less than the radius.
 
-    directions: unit vectors; raises ArgumentError for others.
+    directions: unit vectors; raises ArgumentError for others. Integers are taken as float64.
 
     >>> cone_pair(torch.zeros(1, 128), radius=1.0).w1  # a cone in 128 dimensions
     1.0
     """
     require_positive("apexes", len(apexes))
+    apexes, directions = as_real(apexes), None if directions is None else as_real(directions)
     nearest = distances(apexes.flatten(1), apexes.flatten(1)).fill_diagonal_(math.inf).min()
     if not 0 < radius <= nearest / 2:
         raise ArgumentError(

@@ -37,14 +37,34 @@ class Solution(NamedTuple):
 def simplex(
     x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], a: Float[Tensor, "n"], b: Float[Tensor, "m"]
 ) -> Solution:
-    """The exact plan for any weights, by POT's network simplex."""
+    """The exact plan for any weights, by POT's network simplex.
+
+    Raises ArgumentError where the simplex ends before the optimum.
+    """
+    cost = distances(x, y)
+    scale = float(cost.max()) or 1.0  # the simplex's tolerance is absolute
+    plan, v = _emd(a, b, cost / scale)
+    on_y = b > 0  # where a sample has no weight, its multiplier says nothing of the optimum
+    return Solution(Plan.of_dense(plan), *_potentials(x, y, y[on_y], -scale * v[on_y]))
+
+
+def _emd(a: Tensor, b: Tensor, cost: Tensor) -> tuple[Tensor, Tensor]:
+    """The plan, and the multipliers of its columns."""
     import ot
 
-    cost = distances(x, y).numpy()
-    plan, log = ot.emd(a.numpy(), b.numpy(), cost, numItermax=_SIMPLEX_ITERATIONS, log=True)
-    on_y = b > 0  # where a sample has no weight, its multiplier says nothing of the optimum
-    potentials = _potentials(x, y, y[on_y], -torch.from_numpy(log["v"])[on_y])
-    return Solution(Plan.of_dense(torch.from_numpy(plan)), *potentials)
+    arrays = (a.numpy(), b.numpy(), cost.numpy())
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # POT warns, and returns the plan at which it stopped
+            plan, log = ot.emd(*arrays, numItermax=_SIMPLEX_ITERATIONS, log=True)
+    except UserWarning as warning:
+        raise ArgumentError(
+            "method",
+            "one that ends on these samples",
+            f"'exact', whose network simplex stopped before the optimum of {len(a)} against {len(b)}",
+            "use method 'entropic' or 'sliced', or fewer samples",
+        ) from warning
+    return torch.from_numpy(plan), torch.from_numpy(log["v"])
 
 
 def assignment(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"]) -> Solution:

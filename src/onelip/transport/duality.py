@@ -11,12 +11,14 @@ C. Villani, "Optimal Transport: Old and New", Springer 2009, theorem 5.10 and ca
 
 from __future__ import annotations
 
+from functools import reduce
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from onelip.transport.plan import Plan
-from onelip.transport.samples import distances
+from onelip.transport.samples import Array, as_rows, as_values, distances, require_dimension
 
 # Distances held at a time, 128 MiB in float64.
 _BLOCK = 2**24
@@ -64,16 +66,19 @@ def duality_gap(
     return primal(plan, x, y) - dual(potential_x, potential_y, *plan.marginals())
 
 
-def lipschitz_residual(values: Float[Tensor, "n"], points: Float[Tensor, "n d"]) -> float:
+def lipschitz_residual(values: Array, points: Array) -> float:
     """max over i, j of f(x_i) − f(x_j) − ‖x_i − x_j‖: zero where f is 1-Lipschitz on these points.
 
     How far beyond its bound a candidate potential goes, in the units of the points; never negative,
-    since i = j counts. Costs n² distances, held a block at a time.
+    since i = j counts. Costs n² distances, held a block at a time. points: [n, …], as `wasserstein1` takes
+    them. values: [n] or [n, 1]. Raises ArgumentError for another shape.
 
     >>> line = torch.tensor([[0.0], [1.0], [3.0]])
     >>> lipschitz_residual(line[:, 0], line), lipschitz_residual(2 * line[:, 0], line)
     (0.0, 3.0)
     """
+    points = as_rows("points", points)
+    values = as_values("values", values, len(points)).to(points.device)
     rows = max(1, _BLOCK // len(points))
     return max(
         float((f[:, None] - values - distances(z, points)).max())
@@ -81,17 +86,23 @@ def lipschitz_residual(values: Float[Tensor, "n"], points: Float[Tensor, "n d"])
     )
 
 
-def extend_potential(
-    points: Float[Tensor, "n d"], anchors: Float[Tensor, "m d"], values: Float[Tensor, "m"]
-) -> Float[Tensor, "n"]:
+def extend_potential(points: Array, anchors: Array, values: Array) -> Float[Tensor, "n"]:
     """The c-transform f(z) = min_j values_j + ‖z − y_j‖, at any points z; differentiable in z.
 
     A minimum of cones of slope one, so 1-Lipschitz by construction; the largest 1-Lipschitz function
     with f(y_j) ≤ values_j, and equal to them where they are 1-Lipschitz on the anchors (McShane 1934).
+    points, anchors: [n, …] and [m, …], as `wasserstein1` takes them. values: [m] or [m, 1]. Computed on the
+    device of the points, in the widest dtype of the three. Raises ArgumentError for other shapes.
 
     >>> anchors = torch.tensor([[0.0], [1.0]])
     >>> extend_potential(torch.tensor([[-2.0], [0.5], [3.0]]), anchors, values=anchors[:, 0])
     tensor([2.0000, 0.5000, 3.0000])
     """
+    points, anchors = as_rows("points", points), as_rows("anchors", anchors)
+    require_dimension("points", points, "anchors", anchors)
+    values = as_values("values", values, len(anchors))
+    given = (points, anchors, values)
+    dtype = reduce(torch.promote_types, (tensor.dtype for tensor in given), torch.float32)
+    points, anchors, values = (tensor.to(points.device, dtype) for tensor in given)
     rows = max(1, _BLOCK // len(anchors))
     return torch.cat([(distances(z, anchors) + values).amin(1) for z in points.split(rows)])

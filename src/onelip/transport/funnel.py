@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from onelip.errors import ArgumentError
-from onelip.transport.pair import CoupledSamples, KnownPair, stream
+from onelip.transport.pair import CoupledSamples, KnownPair, as_given, stream
 from onelip.transport.samples import distances, require_positive
 
 HALF_WIDTH = 2.5
@@ -54,7 +54,8 @@ class FunnelPair(KnownPair):
         >>> FunnelPair(torch.zeros(1, 2), torch.zeros(1)).potential(torch.tensor([[3.0, 4.0]]))
         tensor([-5.])
         """
-        return -(distances(points, self.centers) + self.bias).amin(1)
+        u = (distances(points.to(self.centers), self.centers) + self.bias).amin(1)
+        return as_given(-u, points)
 
     @torch.no_grad()
     def sample(self, generator: torch.Generator, size: int) -> CoupledSamples:
@@ -68,16 +69,18 @@ class FunnelPair(KnownPair):
         )
         return self.couple(((2 * uniform - 1) * HALF_WIDTH).to(self.centers.device))
 
-    def couple(self, y: Float[Tensor, "size dim"]) -> CoupledSamples:
+    def couple(self, y: Shaped[Tensor, "size dim"]) -> CoupledSamples:
         """x = low + t⁸(up − low), t = ‖y − low‖/‖up − low‖: x on the ray of each y, nearer to its centre.
 
         Computed in the pair's dtype, whatever that of y: float64 as pairs are drawn. float32 takes less time,
-        and is enough where seven digits are, as for training in many dimensions.
+        and is enough where seven digits are, as for training in many dimensions. Raises ArgumentError for
+        integers and for points outside the cube.
 
         >>> coupled = FunnelPair(torch.zeros(1, 1), torch.zeros(1)).couple(torch.tensor([[1.25]]))
         >>> coupled.x, coupled.gradient, coupled.distance  # a ray from 0 to 2.5, t = 1/2
         (tensor([[0.0098]]), tensor([[-1.]]), tensor([1.2402]))
         """
+        _require_in_cube(y)
         portions = [self._coupled(rows) for rows in y.split(max(1, _DISTANCES // len(self.bias)))]
         x, gradient, distance = (torch.cat(parts) for parts in zip(*portions, strict=True))
         return CoupledSamples(x, y, gradient, distance)
@@ -91,6 +94,14 @@ class FunnelPair(KnownPair):
         kept = t ** (_POWER - 1)  # t⁸ ‖up − low‖ = t⁷ ‖y − low‖
         x, distance = ray.low + kept[:, None] * (same_y - ray.low), (1 - kept) * ray.length
         return x.to(y), -ray.v.to(y), distance.to(y)
+
+
+def _require_in_cube(y: Shaped[Tensor, "size dim"]) -> None:
+    outside = int((~(y.abs() <= HALF_WIDTH)).any(1).sum())  # NaN too
+    if outside or not y.is_floating_point():
+        requirement = f"floating-point numbers of at most {HALF_WIDTH} in size"
+        received = f"{y.dtype}, {outside} of {len(y)} points outside this cube"
+        raise ArgumentError("y", requirement, received, "draw from the uniform law on it")
 
 
 class _Rays(NamedTuple):

@@ -20,22 +20,26 @@ _TOLERANCE = 1e-6
 
 
 def gaussian_w2(
-    mean_x: Float[Tensor, "d"],
-    covariance_x: Float[Tensor, "d d"],
-    mean_y: Float[Tensor, "d"],
-    covariance_y: Float[Tensor, "d d"],
+    mean_x: Float[Tensor, "..."],
+    covariance_x: Float[Tensor, "..."],
+    mean_y: Float[Tensor, "..."],
+    covariance_y: Float[Tensor, "..."],
 ) -> float:
     """W₂ between Gaussians, ‖m₁ − m₂‖² + tr C₁ + tr C₂ − 2‖C₁^½ C₂^½‖₊ under the root; never below W₁.
 
     ‖·‖₊ is the sum of the singular values: the trace of (C₁^½ C₂ C₁^½)^½ without squaring the condition
     number (Dowson & Landau 1982; the covariances' part is the Bures distance). Covariances may
-    be singular. Raises ArgumentError for one that is not symmetric and positive semidefinite.
+    be singular. Means: [d], covariances: [d, d]. Raises ArgumentError for other shapes and for a covariance
+    that is not symmetric and positive semidefinite.
 
     >>> gaussian_w2(torch.zeros(2), torch.eye(2), torch.tensor([0.0, 3.0]), 25 * torch.eye(2))  # √(9 + 32)
     6.40312423743284...
     """
-    _check_mean("mean_x", mean_x, covariance_x)
-    _check_mean("mean_y", mean_y, covariance_x)
+    d = mean_x.numel()
+    for name, mean in (("mean_x", mean_x), ("mean_y", mean_y)):
+        _require_finite_of_shape(name, mean, (d,), "use x.mean(0)")
+    for name, covariance in (("covariance_x", covariance_x), ("covariance_y", covariance_y)):
+        _require_finite_of_shape(name, covariance, (d, d), "use torch.cov(x.T)")
     root_x, root_y = _root("covariance_x", covariance_x), _root("covariance_y", covariance_y)
     shift = (mean_x - mean_y).double().square().sum()
     spread = root_x.square().sum() + root_y.square().sum()
@@ -43,19 +47,20 @@ def gaussian_w2(
     return math.sqrt(max(0.0, float(shift + spread - 2 * overlap)))
 
 
-def _check_mean(name: str, mean: Float[Tensor, "d"], covariance: Float[Tensor, "d d"]) -> None:
-    shape = tuple(covariance.shape[:1])
-    if tuple(mean.shape) != shape or not mean.isfinite().all():
-        received = f"shape {tuple(mean.shape)}" if mean.isfinite().all() else "NaN or infinity"
-        requirement = f"finite and of shape {shape}, as covariance_x says"
-        raise ArgumentError(name, requirement, received, "use x.mean(0)")
+def _require_finite_of_shape(name: str, moment: Tensor, shape: tuple[int, ...], remedy: str) -> None:
+    received = f"shape {tuple(moment.shape)}"
+    if not moment.isfinite().all():
+        received += " with NaN or infinity"
+    elif moment.shape == shape:
+        return
+    raise ArgumentError(name, f"finite and of shape {shape}, as mean_x says", received, remedy)
 
 
 def _root(name: str, covariance: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
     C = covariance.double()
     slack = _TOLERANCE * C.abs().max()
-    if not (C - C.T).abs().max() <= slack:  # so written that NaN is refused too
-        raise _no_covariance(name, "an asymmetric matrix, or one that is not finite")
+    if (C - C.T).abs().max() > slack:
+        raise _no_covariance(name, "an asymmetric matrix")
     values, vectors = torch.linalg.eigh(C)
     if values[0] < -slack:
         raise _no_covariance(name, f"an eigenvalue {values[0]:.3g}")
@@ -63,4 +68,4 @@ def _root(name: str, covariance: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
 
 
 def _no_covariance(name: str, received: str) -> ArgumentError:
-    return ArgumentError(name, "symmetric, positive semidefinite and finite", received, "use torch.cov")
+    return ArgumentError(name, "symmetric and positive semidefinite", received, "use torch.cov(x.T)")

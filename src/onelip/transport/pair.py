@@ -46,7 +46,12 @@ class KnownPair(ABC):
 
     @abstractmethod
     def potential(self, points: Float[Tensor, "size *shape"]) -> Float[Tensor, "size"]:
-        """f at any points; differentiable in them."""
+        """f at any points; differentiable in them. In their dtype, whatever the pair is computed in."""
+
+
+def as_given(values: Float[Tensor, "size"], points: Tensor) -> Float[Tensor, "size"]:
+    """Values at points in the dtype and on the device of these; of integers, as they were computed."""
+    return values.to(points) if points.is_floating_point() else values
 
 
 def stream(purpose: str, seed: int) -> torch.Generator:

@@ -23,25 +23,35 @@ def as_points(name: str, samples: Array) -> Float[Tensor, "n d"]:
     >>> as_points("x", np.zeros((3, 2, 2))).shape, as_points("x", torch.arange(5)).shape
     (torch.Size([3, 4]), torch.Size([5, 1]))
     """
-    points = _float64(samples)
-    if points.ndim == 0 or points.numel() == 0:
-        raise ArgumentError(
-            name, "at least one sample along the first axis", f"shape {tuple(points.shape)}", "draw samples"
-        )
+    points = _float64(as_rows(name, samples))
     _require_finite(name, points)
-    return points.reshape(len(points), -1)
+    return points
+
+
+def as_rows(name: str, samples: Array) -> Float[Tensor, "n d"]:
+    """As `as_points`, but a tensor keeps its dtype, unless of integers, its device and its derivative."""
+    rows = as_real(samples)
+    if rows.ndim == 0 or rows.numel() == 0:
+        raise ArgumentError(
+            name, "at least one sample along the first axis", f"shape {tuple(rows.shape)}", "draw samples"
+        )
+    return rows.reshape(len(rows), -1)
+
+
+def as_values(name: str, values: Array, size: int) -> Float[Tensor, "n"]:
+    """One number a sample, [n] or [n, 1] as critics return them; raises ArgumentError for another shape."""
+    numbers = as_real(values)
+    if numbers.shape not in {(size,), (size, 1)}:
+        requirement = f"one number for each of {size} samples, ({size},) or ({size}, 1)"
+        received = f"shape {tuple(numbers.shape)}"
+        raise ArgumentError(name, requirement, received, "match the samples")
+    return numbers.reshape(-1)
 
 
 def as_pair(x: Array, y: Array) -> tuple[Float[Tensor, "n d"], Float[Tensor, "m d"]]:
     """Two sample sets of one space; raises ArgumentError where their dimensions differ."""
     points_x, points_y = as_points("x", x), as_points("y", y)
-    if points_x.shape[1] != points_y.shape[1]:
-        raise ArgumentError(
-            "y",
-            f"of the dimension of x, {points_x.shape[1]} numbers a sample",
-            f"{points_y.shape[1]}",
-            "give both sample sets the same shape behind the first axis",
-        )
+    require_dimension("y", points_y, "x", points_x)
     return points_x, points_y
 
 
@@ -81,19 +91,35 @@ def distances(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float[Tensor,
     return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
 
 
+def require_dimension(name: str, rows: Float[Tensor, "m d"], other: str, like: Float[Tensor, "n e"]) -> None:
+    """Raises ArgumentError unless both sets have as many numbers a sample."""
+    if rows.shape[1] != like.shape[1]:
+        raise ArgumentError(
+            name,
+            f"of the dimension of {other}, {like.shape[1]} numbers a sample",
+            f"{rows.shape[1]}",
+            "give both sample sets the same shape behind the first axis",
+        )
+
+
 def require_positive(name: str, value: float | int) -> None:
     """Raises ArgumentError unless value > 0."""
     if not value > 0:
         raise ArgumentError(name, "positive", value, "give a larger one")
 
 
-def _float64(values: Array) -> Tensor:
+def as_real(values: Array) -> Tensor:
+    """A tensor of real numbers, integers as float64; raises ArgumentError for complex numbers."""
     if values.is_complex() if isinstance(values, Tensor) else np.iscomplexobj(values):
         remedy = "give real and imaginary parts as columns"
         raise ArgumentError("values", "real numbers", "complex ones", remedy)
     if isinstance(values, Tensor):
-        return values.detach().to("cpu", torch.float64)
+        return values if values.is_floating_point() else values.double()
     return torch.from_numpy(np.array(values, dtype=np.float64))  # a copy: torch warns of read-only memory
+
+
+def _float64(values: Array) -> Tensor:
+    return as_real(values).detach().to("cpu", torch.float64)
 
 
 def _require_finite(name: str, values: Tensor) -> None:

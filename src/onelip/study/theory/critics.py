@@ -1,4 +1,4 @@
-"""What the experiments share: critics by recipe, their training, their certificate, and samples of digits."""
+"""What the experiments share: critics by recipe, their training, and samples of digits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from onelip.certificate.certify import Certificate, certify
 from onelip.constraint.activation import MaxMin
 from onelip.constraint.apply import constrain
 from onelip.data import ImageSet, load
@@ -18,7 +17,7 @@ from onelip.gan.losses import LOSS_FUNCTIONS
 from onelip.gan.networks import mlp
 from onelip.gan.random import Stream, derived_seed, generator_for
 from onelip.gan.step import update
-from onelip.linear.layers import current_weight
+from onelip.linear.layers import plain_linear
 
 Tick = Callable[[], None]
 Draw = Callable[[torch.Generator], tuple[Tensor, Tensor]]
@@ -99,24 +98,14 @@ def batches(real: Tensor, fake: Tensor, size: int) -> Draw:
 def frozen(critic: nn.Sequential) -> nn.Sequential:
     """A float64 copy with plain weights in place of parametrizations: what is certified and scored."""
     return nn.Sequential(
-        *(_plain(layer) if isinstance(layer, nn.Linear) else layer for layer in critic)
+        *(plain_linear(layer) if isinstance(layer, nn.Linear) else layer for layer in critic)
     ).eval()
-
-
-def _plain(layer: nn.Linear) -> nn.Linear:
-    plain = nn.Linear(layer.in_features, layer.out_features, dtype=torch.float64)
-    plain.load_state_dict({"weight": current_weight(layer), "bias": layer.bias})
-    return plain
 
 
 def w1_estimate(critic: nn.Module, real: Tensor, fake: Tensor) -> float:
     """Ŵ₁ = mean f(real) − mean f(generated), in float64."""
     with torch.no_grad():
         return float(critic(real.double()).mean() - critic(fake.double()).mean())
-
-
-def certificate(critic: nn.Module, shape: tuple[int, ...], seed: int = 0) -> Certificate:
-    return certify(critic, shape, seed=seed)
 
 
 def digits(data_dir: str | None, count: int, seed: int, *labels: int) -> Float[Tensor, "count 1 28 28"]:

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from onelip.certificate.certify import certify
 from onelip.gan.losses import LOSS_FUNCTIONS
 from onelip.gan.networks import build_generator
 from onelip.gan.random import Stream, derived_seed, generator_for
@@ -27,7 +28,6 @@ from onelip.study.theory.critics import (
     Tick,
     batches,
     build,
-    certificate,
     digits,
     frozen,
     rounded,
@@ -161,7 +161,7 @@ def _training(
                 curves[name].append(generator_gradient(critic.eval(), laws, name))
     ending: dict[str, Any] = {"recipe": recipe, "seed": seed}
     if loss == "wasserstein":
-        ending["certificate"] = certificate(frozen(critic), shape).upper
+        ending["certificate"] = certify(frozen(critic), shape).upper
         ending["w1_estimate"] = w1_estimate(frozen(critic), *laws)
     else:
         ending["js_lower_bound"] = _js_lower_bound(critic, laws)

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from onelip.certificate.certify import certify
 from onelip.data import load
 from onelip.gan.random import Stream, generator_for
 from onelip.study.theory.critics import (
@@ -23,7 +24,6 @@ from onelip.study.theory.critics import (
     Tick,
     batches,
     build,
-    certificate,
     digits,
     frozen,
     spread,
@@ -106,7 +106,7 @@ def _critic(
     for _ in training(critic, "wasserstein", draw, config.fit, seed):
         pass
     plain = frozen(critic)
-    proved = certificate(plain, shape, seed)
+    proved = certify(plain, shape, seed=seed)
     estimate = w1_estimate(plain, *pair)
     bound = estimate / proved.upper
     tick()

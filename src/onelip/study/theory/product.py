@@ -16,14 +16,13 @@ from typing import Any, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
-from onelip.certificate.certify import Certificate
+from onelip.certificate.certify import Certificate, certify
 from onelip.certificate.effects import times
 from onelip.study.theory.critics import (
     Fit,
     Tick,
     batches,
     build,
-    certificate,
     digits,
     frozen,
     spread,
@@ -89,7 +88,7 @@ def _network(name: str, depth: int, seed: int, config: ProductConfig, data_dir: 
         real, fake = (_pooled(digits(data_dir, config.images, seed, label), config.side) for label in (3, 8))
         for _ in training(critic, family.loss, batches(real, fake, config.fit.batch), config.fit, seed):
             pass
-    proved = certificate(frozen(critic), (config.side**2,), seed)
+    proved = certify(frozen(critic), (config.side**2,), seed=seed)
     return {
         "witness": proved.lower,
         "certificate": proved.upper,

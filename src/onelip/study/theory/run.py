@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from onelip.errors import ArgumentError, OnelipError
+from onelip.errors import ArgumentError, NonFiniteError, OnelipError
 from onelip.gan.config import require_name
 from onelip.provenance import provenance
 from onelip.study.pool import Tell, in_processes
@@ -121,7 +121,16 @@ def _work(job: tuple[str, Config], tell: Tell, data_dir: str | None) -> dict[str
     ticks = itertools.count(1)
     began = time.process_time()
     result = EXPERIMENTS[name].measure(config, data_dir, lambda: tell(next(ticks)))
+    _require_json(name, result)
     return {"cpu_seconds": round(time.process_time() - began, 1), "result": result}
+
+
+def _require_json(name: str, result: dict[str, Any]) -> None:
+    """Raises NonFiniteError for NaN and infinity, which no file of results holds."""
+    try:
+        json.dumps(result, allow_nan=False)
+    except ValueError as error:
+        raise NonFiniteError(f"{name} has numbers that are not finite ({error}): measure it again") from error
 
 
 def _ended(name: str, result: dict[str, Any] | OnelipError, config: Config, out: Path) -> Outcome:

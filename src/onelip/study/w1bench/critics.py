@@ -17,7 +17,8 @@ from torch.nn.utils import parametrize
 from onelip.constraint.activation import FullSort, MaxMin
 from onelip.constraint.apply import constrain
 from onelip.constraint.bake import bake
-from onelip.linear.layers import current_weight
+from onelip.errors import NonFiniteError
+from onelip.linear.layers import plain_linear
 from onelip.linear.maps import Dense
 from onelip.linear.norm import operator_norm
 from onelip.study.w1bench.settings import Cell, typical_norm
@@ -103,12 +104,12 @@ def frozen(critic: nn.Sequential, cell: Cell) -> nn.Sequential:
     plain = bake(critic) if cell.recipe.kind in ("spectral", "orthogonal") else copy.deepcopy(critic)
     for index, layer in enumerate(plain):
         if isinstance(layer, nn.Linear) and parametrize.is_parametrized(layer):
-            plain[index] = _plain(layer)
+            plain[index] = plain_linear(layer)
     plain = plain.double().eval()
-    return _shrunk(plain) if cell.recipe.method == "stiefel" else plain
+    return _shrunk(plain, cell) if cell.recipe.method == "stiefel" else plain
 
 
-def _shrunk(critic: nn.Sequential) -> nn.Sequential:
+def _shrunk(critic: nn.Sequential, cell: Cell) -> nn.Sequential:
     """The critic times 1/Π‖W‖, each ‖W‖ by its proved bound: the certificate is at most 1, and almost 1.
 
     The layers are positively homogeneous, so the offsets shrink with what reaches them: dividing the weights
@@ -118,6 +119,8 @@ def _shrunk(critic: nn.Sequential) -> nn.Sequential:
     for layer in critic:
         if isinstance(layer, nn.Linear):
             layer.weight.copy_(newton_schulz(layer.weight, CONVERGED))
+            if not layer.weight.isfinite().all():
+                raise NonFiniteError(f"{cell.name}: weights are too large to be made orthogonal; lower --lr")
             norm = (1 + _MARGIN) * operator_norm(Dense(layer.weight), rtol=_PROOF).upper
             scale /= norm
             layer.weight.div_(norm)
@@ -167,9 +170,3 @@ def _one_sort(critic: nn.Sequential, dim: int) -> nn.Sequential:
     assert isinstance(distance, Distance)
     distance.c[-1] = typical_norm(dim)  # FullSort is ascending
     return critic
-
-
-def _plain(layer: nn.Linear) -> nn.Linear:
-    plain = nn.Linear(layer.in_features, layer.out_features)
-    plain.load_state_dict({"weight": current_weight(layer), "bias": layer.bias})
-    return plain

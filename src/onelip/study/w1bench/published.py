@@ -23,7 +23,8 @@ class Published(NamedTuple):
 def published(dim: int, funnels: int, solver: str = "best") -> Published | None:
     """What was published for a size; None where nothing was.
 
-    solver: "best" of 11 for each metric on its own, "sorting-network" or "spectral-relu".
+    solver: "best" of 11 for each metric on its own, in deviation without discrete transport between samples;
+    "sorting-network" or "spectral-relu".
 
     >>> published(16, 4)
     Published(cos=0.971, l2=0.059, deviation=0.009)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,8 @@ from onelip.files import locked, write_json
 from onelip.study.w1bench.scoring import METRICS, as_config
 from onelip.study.w1bench.settings import Cell, cell_of
 
-_NEEDED = {
-    *("dim", "funnels", "critic", "certified", "seconds", "steps", "standard_errors", "samples", "config"),
-    *METRICS,
-}
+_NUMBERS = ("dim", "funnels", "certified", "seconds", "steps", *METRICS)
+_PARTS = {"standard_errors": METRICS, "samples": ("w1",), "config": ("seed",)}  # numbers in them
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
@@ -25,9 +24,24 @@ def read_records(path: Path) -> list[dict[str, Any]]:
         records = json.loads(path.read_text())
     except ValueError as error:
         raise DataError(f"{path} is not JSON ({error}): move it away or give another --json") from error
-    if not isinstance(records, list) or not all(isinstance(r, dict) and r.keys() >= _NEEDED for r in records):
+    if not isinstance(records, list) or not all(map(_is_record, records)):
         raise DataError(f"{path} holds no benchmark records: move it away or give another --json")
     return records
+
+
+def _is_record(found: Any) -> bool:
+    """Whether it has all that is read of a record, and numbers where numbers are read."""
+    if not isinstance(found, dict) or not isinstance(found.get("critic"), str):
+        return False
+    parts = [(found.get(name), numbers) for name, numbers in _PARTS.items()]
+    return all(
+        isinstance(part, dict) and all(_is_finite(part.get(name)) for name in numbers)
+        for part, numbers in [(found, _NUMBERS), *parts]
+    )
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def find(records: list[dict[str, Any]], cell: Cell, w1_samples: int) -> dict[str, Any] | None:

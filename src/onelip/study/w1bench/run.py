@@ -86,7 +86,7 @@ def run(options: W1Bench) -> int:
 
 
 def plan(options: W1Bench) -> list[Cell]:
-    """The cells that `options` ask for. Raises ArgumentError for what cannot be."""
+    """The cells that `options` ask for, each once. Raises ArgumentError for what cannot be."""
     from onelip.study.presets import parse_seeds
     from onelip.study.w1bench.settings import PRESETS, cell_of
 
@@ -95,12 +95,13 @@ def plan(options: W1Bench) -> list[Cell]:
     if options.workers < 1:
         raise ArgumentError("workers", "positive", options.workers, "pass --workers 1")
     changes = {name: getattr(options, name) for name in ("steps", "batch", "width", "lr")}
-    return [
+    cells = (
         cell_of(critic, dim, funnels, seed, digest, **changes)
         for dim, funnels, digest in _sizes(options)
         for critic in options.critic or PRESETS[options.preset]
         for seed in parse_seeds(options.seeds)
-    ]
+    )
+    return list(dict.fromkeys(cells))
 
 
 def _sizes(options: W1Bench) -> list[tuple[int, int, str | None]]:

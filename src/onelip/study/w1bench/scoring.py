@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 from torch import nn
 
 from onelip.certificate.certify import certify
+from onelip.errors import NonFiniteError
 from onelip.provenance import provenance
 from onelip.study.w1bench.settings import Cell
 from onelip.transport import KnownPair, evaluate_potential
@@ -21,18 +23,22 @@ def record(critic: nn.Module, pair: KnownPair, cell: Cell, seconds: float, w1_si
 
     certified: proved upper bound on the critic's Lipschitz constant; witnessed: what two inputs reach.
     Where certified is 1, w1 is a lower bound of W₁ up to its standard error. seconds: processor time of
-    training. Samples are fresh: no stream of random numbers is shared with training.
+    training. Samples are fresh: no stream of random numbers is shared with training. Raises NonFiniteError
+    where one of the numbers is not finite.
     """
     score = evaluate_potential(critic, pair, size=GRADIENT_SAMPLES, w1_size=w1_size, seed=cell.seed)
     certificate = certify(critic, pair.shape, starts=1)
     estimates = {name: getattr(score, name) for name in METRICS}
+    bounds = {"certified": certificate.upper, "witnessed": certificate.lower}
+    for name, numbers in {**estimates, **{name: (bound,) for name, bound in bounds.items()}}.items():
+        if not all(map(math.isfinite, numbers)):
+            raise NonFiniteError(f"{cell.name}: {name} of the trained critic is not finite; lower --lr")
     return {
         "dim": cell.dim,
         "funnels": cell.funnels,
         "critic": cell.critic,
         **{name: estimate.value for name, estimate in estimates.items()},
-        "certified": certificate.upper,
-        "witnessed": certificate.lower,
+        **bounds,
         "steps": cell.all_steps,
         "seconds": seconds,
         "standard_errors": {name: estimate.standard_error for name, estimate in estimates.items()},

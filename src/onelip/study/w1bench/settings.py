@@ -7,12 +7,12 @@ law a step, Adam at 2e-4.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from onelip.errors import ArgumentError
 from onelip.transport.funnel import HALF_WIDTH
+from onelip.transport.samples import require_positive
 
 Method = Literal["clip", "gp", "lp", "constrained", "stiefel"]
 Kind = Literal["spectral", "spectral-reshaped", "orthogonal"]
@@ -108,6 +108,7 @@ class Cell:
 def cell_of(critic: str, dim: int, funnels: int, seed: int, pair: str | None = None, **changes: Any) -> Cell:
     """The cell of a critic with its settings from the table, `changes` (those not None) in their place.
 
+    What the table derives from a setting follows its change: the rate from the width, the biases' from both.
     Raises ArgumentError for an unknown critic and for numbers that are not positive.
 
     >>> cell_of("spectral-relu", dim=128, funnels=4, seed=0, steps=10).width
@@ -115,23 +116,17 @@ def cell_of(critic: str, dim: int, funnels: int, seed: int, pair: str | None = N
     """
     if critic not in RECIPES:
         raise ArgumentError("critic", f"one of {', '.join(RECIPES)}", repr(critic), "see --help")
-    for name, value in (("dim", dim), ("funnels", funnels)):
-        _require_positive(name, value)  # the recipes divide by them
+    given = {name: value for name, value in changes.items() if value is not None}
+    numbers = {name: given[name] for name in ("steps", "batch", "width", "lr") if name in given}
+    for name, value in {"dim": dim, "funnels": funnels, **numbers}.items():
+        require_positive(name, value)  # the recipes divide by them
     recipe = RECIPES[critic]
     settings: dict[str, Any] = {"steps": recipe.steps, "activation": recipe.activation}
-    settings |= _best(dim, funnels) if critic == "best" else _published(dim)
+    settings |= _best(dim, funnels, given) if critic == "best" else _published(dim) | given
     cell = Cell(dim, funnels, pair, critic, seed, **settings)
-    cell = dataclasses.replace(cell, **{name: value for name, value in changes.items() if value is not None})
-    for name in ("steps", "batch", "width", "lr"):
-        _require_positive(name, getattr(cell, name))
     if cell.activation == "maxmin" and cell.width % 2:
         raise ArgumentError("width", "even, for MaxMin sorts pairs", cell.width, f"pass {cell.width + 1}")
     return cell
-
-
-def _require_positive(name: str, value: int | float) -> None:
-    if not value > 0:
-        raise ArgumentError(name, "positive", value, "give a larger one")
 
 
 def _published(dim: int) -> dict[str, Any]:
@@ -142,17 +137,17 @@ def _published(dim: int) -> dict[str, Any]:
 _SOME_DIMENSIONS, _MANY_DIMENSIONS = 16, 32
 
 
-def _best(dim: int, funnels: int) -> dict[str, Any]:
-    """The one recipe of "best": all its settings, the activation too, are functions of D and N."""
-    sides = _sorted if dim > _MANY_DIMENSIONS else _paired if dim > _SOME_DIMENSIONS else _folded
-    settings = sides(dim, funnels)
+def _best(dim: int, funnels: int, given: dict[str, Any]) -> dict[str, Any]:
+    """The one recipe of "best": what is not given, the activation too, is a function of D, N and width."""
+    recipe = _sorted if dim > _MANY_DIMENSIONS else _paired if dim > _SOME_DIMENSIONS else _folded
+    settings = recipe(dim, funnels, given.get("width")) | given
     # Biases move as much of ‖x‖ as weights do of a unit row.
-    return settings | {"bias_lr": settings["lr"] * typical_norm(dim)}
+    return {"bias_lr": settings["lr"] * typical_norm(dim)} | settings
 
 
-def _sorted(dim: int, funnels: int) -> dict[str, Any]:
+def _sorted(dim: int, funnels: int, width: int | None) -> dict[str, Any]:
     """Layers of a sorting network: the largest ⟨x, wᵢ⟩ says which centre is near, once each has a row."""
-    width = 2 * dim
+    width = width or 2 * dim
     return {
         "steps": min(12_000, 1_000 * funnels),
         "batch": 1024,
@@ -166,9 +161,9 @@ def _sorted(dim: int, funnels: int) -> dict[str, Any]:
     }
 
 
-def _paired(dim: int, funnels: int) -> dict[str, Any]:
+def _paired(dim: int, funnels: int, width: int | None) -> dict[str, Any]:
     """Sides stay told apart: MaxMin folds half of the space and keeps the other half as it is."""
-    width = max(2 * dim, 128)
+    width = width or max(2 * dim, 128)
     return {
         "steps": _steps(funnels),
         "batch": 512,
@@ -180,15 +175,15 @@ def _paired(dim: int, funnels: int) -> dict[str, Any]:
     }
 
 
-def _folded(dim: int, funnels: int) -> dict[str, Any]:
+def _folded(dim: int, funnels: int, width: int | None) -> dict[str, Any]:
     """Folds lay one part of space on another until one distance fits all."""
-    plane = dim < 8  # P crowds at the centres: a gradient is as right as its tips are sharp, at any scale
+    crowded = dim < 8  # P crowds at the centres: a gradient is as right as its tips are sharp, at any scale
     # So few centres that the first layer can tell them apart: quick to train, and some starts end behind.
     few = dim >= 4 * funnels
-    depth = 6 if plane else 2 if few else 4
-    width = max(2 * dim, 64 if few or funnels < 16 else 128)
+    depth = 6 if crowded else 2 if few else 4
+    width = width or max(2 * dim, 64 if few or funnels < 16 else 128)
     return {
-        "steps": 2_000 if few else _BEST_STEPS if plane else _steps(funnels),
+        "steps": 2_000 if few else _BEST_STEPS if crowded else _steps(funnels),
         "batch": 512,
         "width": width,
         "depth": depth,
@@ -196,9 +191,9 @@ def _folded(dim: int, funnels: int) -> dict[str, Any]:
         "centred": depth > 2,
         "starts": 3 if few else 1,
         # Adam moves every entry by about lr, a matrix by up to √(rows · columns) times as much.
-        "lr": 0.04 / width**0.5 * ((4 / funnels) ** 0.25 if plane else 1.0),
-        "schedule": "geometric" if plane else "cosine",
-        "double": plane,
+        "lr": 0.04 / width**0.5 * ((4 / funnels) ** 0.25 if crowded else 1.0),
+        "schedule": "geometric" if crowded else "cosine",
+        "double": crowded,
     }
 
 

@@ -43,6 +43,8 @@ def train(critic: nn.Module, pair: FunnelPair, cell: Cell, generator: torch.Gene
             if not math.isfinite(loss.item()):
                 raise NonFiniteError(f"{cell.name}: the loss is {loss.item()} at step {step}; lower --lr")
             tick(step)
+    if not all(p.isfinite().all() for p in critic.parameters()):  # the loss is from before the last step
+        raise NonFiniteError(f"{cell.name}: weights hold NaN or infinity after step {cell.steps}; lower --lr")
 
 
 def rate(cell: Cell, step: int) -> float:
