@@ -1,5 +1,6 @@
 """A study end to end, as a user runs it: the command, its files, its interruption, its continuation."""
 
+import dataclasses
 import json
 import re
 import signal
@@ -136,7 +137,7 @@ def test_workers_save_and_end_when_the_command_is_killed(tmp_path):
 def small_jobs(tmp_path, **changes):
     config = TrainConfig(width=4, latent=8, batch=8, steps=6, critic_steps=1, data="ring")
     table = {"good": {}, "bad": changes}
-    return {name: TrainConfig(**{**vars(config), **change}).resolved() for name, change in table.items()}
+    return {name: dataclasses.replace(config, **change).resolved() for name, change in table.items()}
 
 
 def lines(totals):
