@@ -36,6 +36,7 @@ from onelip.study.claims.verdict import MINIMUM_SEEDS, combine, decide
 from onelip.study.presets import expand
 from onelip.study.records import WINDOWS, write_record
 from onelip.study.store import Curve, StoredRun
+from onelip.study.theory.disjoint import DisjointConfig
 
 BY_KEY = {claim.key: claim for claim in CLAIMS}
 RESULTS = Path(__file__).parents[2] / "results"
@@ -135,7 +136,8 @@ def disjoint(minimax=1e-6, saturating=1e-6, wasserstein=0.9, seeds=5):
                 runs.append({"law": law, "distance": distance, "loss": loss, "seed": seed, "curve": curve})
     plane = [{"distance": d, "optimal_gradient": 1.0} for d in (0.5, 1.0)]
     result = {"runs": runs, "plane": plane, "mnist": [{"optimal_gradient": 1.0}] * seeds}
-    return {"disjoint": {"config": {"seeds": list(range(seeds))}, "result": result}}
+    config = dataclasses.replace(DisjointConfig(), seeds=tuple(range(seeds)))
+    return {"disjoint": {"config": dataclasses.asdict(config), "result": result}}
 
 
 def product(witness=0.9, deep=0.9):
@@ -540,9 +542,32 @@ def test_what_is_damaged_or_of_another_preset_is_refused(results):
     with pytest.raises(CheckpointError, match=r"another run gp-3: width \(there 5, preset 8\)"):
         read_evidence(results)
     path.unlink()
-    (results / "theory.json").write_text("{")
-    with pytest.raises(DataError, match="is not JSON"):
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "holds no experiments"),
+        ('{"disjoint": 5}', "holds no experiments"),
+        ('{"disjoint": {"config": {}}}', "holds no experiments"),
+        ('{"disjoint": {"config": {}, "result": []}}', "holds no experiments"),
+    ],
+)
+def test_a_damaged_theory_is_refused_with_the_way_out(results, content, said):
+    (results / "theory.json").write_text(content)
+    with pytest.raises(DataError, match=f"{said}.*onelip theory --out .* writes it anew"):
         read_evidence(results)
+
+
+@pytest.mark.parametrize("changed", [{"points": 8}, {"nothing": 1}], ids=str)
+def test_an_experiment_of_another_configuration_is_missing(results, changed):
+    theory = disjoint()["disjoint"]
+    other = {"disjoint": theory | {"config": theory["config"] | changed}}
+    (results / "theory.json").write_text(json.dumps(other))
+    verdict = decide(BY_KEY["C9"], read_evidence(results))
+    assert (verdict.verdict, verdict.missing) == ("undecided", ("theory: disjoint",))
+    assert "lacks disjoint: onelip theory --only disjoint" in verdict.reason
 
 
 def test_seeds_that_the_preset_does_not_have_are_said_and_not_counted(results):

@@ -16,7 +16,7 @@ from onelip.study.claims.statistics import PerSeed
 from onelip.study.presets import PRESETS, expand
 from onelip.study.records import read_records
 from onelip.study.store import StoredRun
-from onelip.study.theory.results import read_theory
+from onelip.study.theory.run import experiments, measured
 
 PRESET = "paper"
 Measure = Callable[[StoredRun], float]
@@ -110,16 +110,16 @@ def compact(runs: list[str], shown: int = 8) -> str:
 
 
 def read_evidence(results: Path) -> Evidence:
-    """RESULTS/study and RESULTS/theory.json as far as they are there.
+    """RESULTS/study and RESULTS/theory.json as far as they are there, experiments as they are by default.
 
     Raises CheckpointError for a damaged record and for one that is not the preset's run of its name,
-    DataError for a theory.json that is not JSON.
+    DataError for a damaged theory.json.
     """
     found, configs = read_records(results / "study"), expand(PRESET)
     runs = {name: run for name, run in found.items() if name in configs}
     for name, run in runs.items():
         _require_same(results / "study", name, run.config, configs[name])
-    return Evidence(runs, read_theory(results), results, tuple(found.keys() - runs.keys()))
+    return Evidence(runs, measured(experiments(), results), results, tuple(found.keys() - runs.keys()))
 
 
 def _require_same(store: Path, name: str, there: TrainConfig, now: TrainConfig) -> None:
