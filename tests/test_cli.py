@@ -101,6 +101,13 @@ CASES = [
         ("study", "claims", "--groups", "main"),
         "left out of study claims",
     ),
+    (
+        "an address without its engine",
+        nothing,
+        ("study", "quick", "--ray-address", "here:1"),
+        "ray_address must be left out",
+    ),
+    ("an option of another method", nothing, (*TRAIN, "--penalty", "5"), "only method = gp reads it"),
     ("seeds of no digit", nothing, ("study", "quick", "--seeds", "²"), "seeds must be"),
     ("no such device", nothing, (*TRAIN, "--data", "ring", "--device", "cuda:99"), "one of cpu"),
     ("no device at all", nothing, (*TRAIN, "--device", "cudafoo"), "device must be auto, cpu or cuda"),

@@ -120,6 +120,9 @@ def _refuse_what_is_of_another(options: Study) -> None:
         if not taken and field.name != "preset" and value != field.default:
             requirement = f"left out of study {options.preset}"
             raise ArgumentError(field.name, requirement, value, "see onelip study --help")
+    if options.engine == "local" and options.ray_address != "auto":
+        address, requirement = options.ray_address, "left out where the engine is local"
+        raise ArgumentError("ray_address", requirement, address, "pass --engine ray with it")
 
 
 def _plan(options: Study, configs: dict[str, TrainConfig], missing: set[str]) -> int:
