@@ -98,12 +98,13 @@ def study(options: Study) -> int:
     began = time.monotonic()
     totals = {name: config.steps for name, config in missing.items()}
     with engine(options.engine, options.ray_address, options.workers) as start, _progress(totals) as progress:
-        outcomes = run_study(configs, out, options.workers, progress, store, start)
+        outcomes = run_study(missing, out, options.workers, progress, store, start)
     code = _exit_code(outcomes, len(missing))
     if code == EXIT_INTERRUPTED:
         return code
     report = write_results(f"onelip study: {options.preset}", configs, out, store)
-    _say(f"{len(configs)} runs and their figures in {time.monotonic() - began:.0f} s: open {report}")
+    failed = sum(outcome.result is None for outcome in outcomes)
+    _say(f"{len(configs) - failed} runs and their figures in {time.monotonic() - began:.0f} s: open {report}")
     return code
 
 

@@ -14,17 +14,21 @@ import pytest
 import torch
 from PIL import Image
 
+from onelip import cli, options
 from onelip.errors import CheckpointError
 from onelip.gan.checkpoint import load_newest
 from onelip.gan.config import TrainConfig
-from onelip.gan.run import RunFolder
+from onelip.gan.run import RunFolder, RunResult
 from onelip.study.engine import run_jobs
-from onelip.study.jobs import Job
+from onelip.study.jobs import Job, Outcome
 from onelip.study.presets import expand
+from onelip.study.processes import ProcessWorker
 from onelip.study.progress import LineProgress, progress_for
+from onelip.study.records import write_record
 from onelip.study.store import read_run
-from onelip.study.study import run_study
+from onelip.study.study import missing_runs, run_study
 from tests.gan.conftest import assert_same_run
+from tests.study import made
 
 ONELIP = [str(Path(sys.executable).with_name("onelip"))]
 QUICK = ["study", "quick", "--steps", "12", "--width", "4"]
@@ -91,7 +95,9 @@ def test_the_same_runs_again_train_nothing(studied):
     out, _ = studied
     before = {p: p.read_bytes() for p in out.rglob("metrics.jsonl")}
     configs = expand("quick", overrides={"steps": 12, "width": 4})
-    assert run_study(configs, out, 2, lines(dict.fromkeys(configs, 12))) == []
+    assert missing_runs(configs, out / "store") == {}
+    process = subprocess.run([*ONELIP, *QUICK, "--out", str(out)], capture_output=True, text=True)
+    assert (process.returncode, "finished at" in process.stdout) == (0, False), process.stderr
     assert {p: p.read_bytes() for p in out.rglob("metrics.jsonl")} == before
 
 
@@ -132,6 +138,28 @@ def test_workers_save_and_end_when_the_command_is_killed(tmp_path):
             break  # the worker that held it has ended
         time.sleep(0.1)
     assert load_newest(run.checkpoints_path, torch.device("cpu"))[0] == run.last_step() >= 3
+
+
+@pytest.mark.parametrize(("lost", "code"), [(0, 0), (1, 2)], ids=["all finish", "one fails"])
+def test_the_command_counts_what_ended_whoever_stored_it(tmp_path, monkeypatch, capsys, lost, code):
+    """Another process stores the first run between the look at the store and the training."""
+    configs = expand("quick", overrides={"steps": made.STEPS})
+
+    @contextmanager
+    def meanwhile(*_):
+        made.write_run(tmp_path / "elsewhere" / "clip-0", configs["clip-0"])
+        write_record(tmp_path / "store", read_run(tmp_path / "elsewhere" / "clip-0"))
+        yield ProcessWorker
+
+    def trained(jobs, *_):
+        outcomes = [Outcome(job, RunResult("finished", made.STEPS)) for job in jobs]
+        return [*outcomes[lost:], *(Outcome(job, None, "the disk is full") for job in jobs[:lost])]
+
+    monkeypatch.setattr("onelip.study.engine.engine", meanwhile)
+    monkeypatch.setattr("onelip.study.study.run_jobs", trained)
+    monkeypatch.setattr("onelip.study.study.write_results", lambda *_: tmp_path / "report.html")
+    assert cli.study(options.Study(out=tmp_path, steps=made.STEPS)) == code
+    assert f"{3 - lost} runs and their figures in" in capsys.readouterr().out
 
 
 def small_jobs(tmp_path, **changes):
