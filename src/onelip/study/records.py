@@ -31,6 +31,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -39,11 +41,12 @@ import numpy as np
 from PIL import Image
 
 from onelip.errors import CheckpointError
-from onelip.files import write_atomically
+from onelip.files import locked, write_atomically
 from onelip.gan.config import TrainConfig, differing_fields, said_of
 from onelip.gan.run import RunFolder, RunResult
 from onelip.gan.sampling import png
-from onelip.study.plane import plane_path
+from onelip.study.mirror import Piece, put
+from onelip.study.plane import Plane, plane_path, write_plane
 from onelip.study.presets import PLANAR
 from onelip.study.store import Curve, StoredRun, read_run
 
@@ -60,8 +63,11 @@ _NOT_KEPT = (
 )
 
 
-def write_record(store: Path, run: StoredRun) -> None:
-    """Put a run that has ended into the store, with its samples over time if its seed is 0."""
+def write_record(store: Path, run: StoredRun, plane: Plane | None = None) -> None:
+    """Put a run that has ended into the store, if it lacks it, and of seed 0 its samples over time.
+
+    Raises CheckpointError where another run of its name is, whoever stored that meanwhile.
+    """
     assert run.result is not None, "only what has ended is stored"
     record = {
         "name": run.name,
@@ -71,11 +77,31 @@ def write_record(store: Path, run: StoredRun) -> None:
         "curves": {name: _plain(name, curve) for name, curve in thinned(run.curves).items()},
     }
     content = json.dumps(record, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
-    for folder in ("runs", "samples"):
-        (store / folder).mkdir(parents=True, exist_ok=True)
-    if run.config.seed == 0 and run.pictures:
-        write_atomically(_strip_path(store, run.setting), png(strip(run)))
-    write_atomically(_path(store, run.name), content.encode() + b"\n")
+    with _entry(store, run.name, run.config) as missing:
+        if not missing:
+            return
+        (store / "samples").mkdir(exist_ok=True)
+        if run.config.seed == 0 and run.pictures:
+            write_atomically(_strip_path(store, run.setting), png(strip(run)))
+        if plane is not None:
+            write_plane(store, run.setting, plane)
+        write_atomically(_path(store, run.name), content.encode() + b"\n")
+
+
+def put_record(store: Path, name: str, config: TrainConfig, pieces: Sequence[Piece]) -> None:
+    """The same of what was written elsewhere, the files of one run."""
+    if pieces:
+        with _entry(store, name, config) as missing:
+            put(store, pieces if missing else ())
+
+
+@contextmanager
+def _entry(store: Path, name: str, config: TrainConfig) -> Iterator[bool]:
+    """Alone with the records of a store: whether it lacks this run. Raises as `is_stored` does."""
+    path = _path(store, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path):
+        yield not is_stored(store, name, config)
 
 
 def read_records(store: Path) -> dict[str, StoredRun]:
@@ -120,22 +146,25 @@ def fuller(record: StoredRun, folder: Path) -> StoredRun:
 
 def merge(sources: list[Path], into: Path) -> int:
     """Copy what `into` lacks from the other stores; how many runs. Nothing is copied where two contradict."""
-    found: dict[str, Path] = {}
+    found: dict[str, tuple[Path, TrainConfig]] = {}
     for source in sources:
         paths = sorted((source / "runs").glob("*.json"))
         if not paths:
             raise CheckpointError(f"{source} is no store of runs: name the folder that holds runs/*.json")
         for path in paths:
             config = read_record(source, path.stem).config
-            for store in {found.get(path.stem, source), into}:
+            first, _ = found.setdefault(path.stem, (source, config))
+            for store in {first, into}:
                 is_stored(store, path.stem, config)
-            found.setdefault(path.stem, source)
-    missing = {name: source for name, source in found.items() if not _path(into, name).exists()}
-    (into / "runs").mkdir(parents=True, exist_ok=True)
-    for name, source in missing.items():
-        _copy_pictures(source, into, name)  # before the record, which says that all is there
-        write_atomically(_path(into, name), _path(source, name).read_bytes())
-    return len(missing)
+    return sum(_copy(name, config, source, into) for name, (source, config) in found.items())
+
+
+def _copy(name: str, config: TrainConfig, source: Path, into: Path) -> bool:
+    with _entry(into, name, config) as missing:
+        if missing:
+            _copy_pictures(source, into, name)  # before the record, which says that all is there
+            write_atomically(_path(into, name), _path(source, name).read_bytes())
+    return missing
 
 
 def _copy_pictures(source: Path, into: Path, name: str) -> None:
