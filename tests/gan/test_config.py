@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from onelip.errors import ArgumentError
-from onelip.gan.config import METHODS, OPTIMIZERS, TrainConfig, differing_fields
+from onelip.gan.config import METHODS, OPTIMIZERS, TrainConfig, config_of, differing_fields
 from onelip.study.presets import PRESETS, expand
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -108,6 +108,19 @@ def test_iterations_and_tolerance_take_each_other_s_place(method, given):
     } | given
     with pytest.raises(ArgumentError, match="one of the two"):
         TrainConfig(method=method, power_iterations=3, tolerance=0.1).resolved()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"width": "1"}, {"latent": None}, {"method": 5}, {"beta1": None}, {"steps": 1.5}, {"seed": True},
+     {"clip": "0.1"}, {"device": None}, {"tolerance": "0.1"}],
+    ids=str,
+)  # fmt: skip
+def test_values_of_another_kind_are_no_configuration(changed):
+    fields = dataclasses.asdict(TrainConfig().resolved())
+    assert config_of(fields) == TrainConfig().resolved()
+    with pytest.raises(TypeError, match=f"{next(iter(changed))} cannot be"):
+        config_of(fields | changed)
 
 
 def test_where_a_run_is_computed_is_no_difference():

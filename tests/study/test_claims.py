@@ -84,7 +84,12 @@ def made(name, config, **changed):
     last |= {"final/transport/estimate": v["estimate"] * wobble, "final/transport/exact": 10.0}
     spread = {"median": 1.0, "share_above_10_medians": v["share"]}
     summary = {
+        "method": config.method,
+        "seed": config.seed,
         "status": v["status"],
+        "step": config.steps,
+        "final": {},
+        "layers": {},
         "last": last,
         "spread": {f"{player}_gradient_norm": spread for player in PLAYERS},
         "cpu_seconds_per_generator_step": v["seconds"] * wobble,

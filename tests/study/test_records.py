@@ -78,6 +78,27 @@ def test_pictures_go_with_the_run_that_they_are_of(tmp_path):
     assert (into / "samples" / "sn.png").read_bytes() == b"its own"
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [{"curves": []}, {"summary": {}}, {"summary": []}, {"config": {"width": "1"}}, {"curves": {"loss": 1}}],
+    ids=str,
+)
+def test_a_record_that_was_edited_by_hand_is_named(tmp_path, damage):
+    path = made.write_study(tmp_path) / "store" / "runs" / "sn-0.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | damage))
+    with pytest.raises(CheckpointError, match=r"(?s)sn-0.json is damaged .*: delete it to train the run"):
+        read_records(tmp_path / "store")
+
+
+@pytest.mark.parametrize("tail", ['{"step": 2, oops}\n', '{"step": 41', "[]\n", ""])
+def test_the_last_step_is_that_of_the_last_whole_record(tmp_path, tail):
+    made.write_run(tmp_path / "sn-0", made.config())
+    run = RunFolder(tmp_path / "sn-0")
+    with run.metrics_path.open("a") as file:
+        file.write(tail)
+    assert run.last_step() == made.STEPS
+
+
 def perform_it(store: Path, run: StoredRun) -> None:
     outcome = perform(Job(Path(run.pictures[0]).parents[1], run.config, store), lambda: False, print)
     if outcome.error is not None:

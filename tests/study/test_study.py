@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import multiprocessing
 import re
 import signal
 import subprocess
@@ -193,6 +194,24 @@ def test_one_run_that_fails_does_not_stop_the_others(tmp_path, changes, ending):
     assert read_run(tmp_path / "runs" / "bad").summary["status"] == ("diverged" if bad else "unfinished")
 
 
+def test_workers_save_and_end_when_the_engine_breaks(tmp_path):
+    job = Job(tmp_path / "run", TrainConfig(data="ring", width=4, steps=10**6).resolved())
+    RunFolder(job.path).claim(job.config)
+
+    class Broken(LineProgress):
+        def update(self, name, step):
+            assert step < 3, "broken"
+
+    from rich.console import Console
+
+    with pytest.raises(AssertionError, match="broken"):
+        run_jobs([job], 1, Broken({"run": 10**6}, Console(quiet=True)))
+    (worker,) = multiprocessing.active_children()
+    worker.join(60)
+    assert worker.exitcode == 0
+    assert RunFolder(job.path).last_step() >= 3
+
+
 def test_a_worker_that_dies_is_reported_as_such(tmp_path, monkeypatch):
     config = TrainConfig(data="ring", width=4, steps=10**6)
     job = Job(tmp_path / "run", config.resolved())
@@ -200,8 +219,6 @@ def test_a_worker_that_dies_is_reported_as_such(tmp_path, monkeypatch):
 
     class Killer(LineProgress):
         def update(self, name, step):
-            import multiprocessing
-
             if step > 2:
                 for child in multiprocessing.active_children():
                     child.kill()

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from onelip.data.names import DATASETS
 from onelip.errors import ArgumentError
@@ -162,6 +162,24 @@ class TrainConfig:
             if chosen not in readers and value != getattr(default, name):
                 remedy = f"only {owner} = {' or '.join(readers)} reads it"
                 raise ArgumentError(name, f"left out for {owner} = {chosen}", value, remedy)
+
+
+def config_of(found: Any) -> TrainConfig:
+    """The resolved configuration that a file holds. Raises TypeError for a field or a value of another kind.
+
+    >>> config_of({"width": "1"})
+    Traceback (most recent call last):
+    TypeError: width cannot be '1'
+    """
+    fields, kinds = dict(**found), get_type_hints(TrainConfig)
+    for field in dataclasses.fields(TrainConfig):
+        name, value = field.name, fields.get(field.name, field.default)
+        kind = kinds[name]
+        fits = isinstance(value, kind) or (isinstance(value, int) and isinstance(0.0, kind))
+        left_open = value is None and name in METHODS["none"]  # which the method would fill
+        if not fits or left_open or isinstance(value, bool):
+            raise TypeError(f"{name} cannot be {value!r}")
+    return TrainConfig(**fields)
 
 
 _POSITIVE = {

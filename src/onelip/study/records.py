@@ -42,7 +42,7 @@ from PIL import Image
 
 from onelip.errors import CheckpointError
 from onelip.files import locked, write_atomically
-from onelip.gan.config import TrainConfig, differing_fields, said_of
+from onelip.gan.config import TrainConfig, config_of, differing_fields, said_of
 from onelip.gan.run import RunFolder, RunResult
 from onelip.gan.sampling import png
 from onelip.study.mirror import Piece, put
@@ -55,6 +55,8 @@ DIGITS = 5  # significant, of what is an estimate; bounds keep all of theirs
 BOUNDS = ("certificate/", "layers/")
 STRIP_ROWS, GRID_ROWS = 6, 8
 _SUMS = {"seconds": "training_seconds", "cpu_seconds": "training_cpu_seconds"}
+# What every summary has; a run that recorded nothing has no costs.
+_SUMMARY = {"method", "seed", "status", "step", "final", "layers", "last", "spread", "norm_product", "starts"}
 # Patterns of the curves that the file does without: their last values and means are in the summary.
 _NOT_KEPT = (
     *("elapsed_seconds", "peak_memory_mib", "final/*", "critic_loss_with_penalty", "scores/*/deviation"),
@@ -115,9 +117,11 @@ def read_record(store: Path, name: str) -> StoredRun:
     try:
         record = json.loads(path.read_text())
         curves = {metric: _curve(plain) for metric, plain in record["curves"].items()}
-        config, result = TrainConfig(**record["config"]), RunResult(**record["result"])
+        config, result = config_of(record["config"]), RunResult(**record["result"])
         summary = record["summary"]
-    except (ValueError, KeyError, TypeError) as error:
+        if lacking := _SUMMARY - summary.keys():
+            raise KeyError(*sorted(lacking))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} is damaged ({error}): delete it to train the run again") from None
     picture = _strip_path(store, name.rpartition("-")[0])
     return StoredRun(name, config, result, curves, summary, (picture,) if picture.exists() else ())
