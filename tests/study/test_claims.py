@@ -481,12 +481,24 @@ def test_seeds_that_fail_are_counted(bad):
     assert not any(failures(evidence, "gp").values())
 
 
+ANOTHER = {"machine": {"machine": {"processor": "another", "accelerator": None}}}
+
+
 @pytest.mark.parametrize("key", ["C1", "C11"])
 def test_seconds_of_two_machines_are_not_compared(key):
-    other = {"machine": {"machine": {"processor": "another", "accelerator": None}}}
-    verdict = decide(BY_KEY[key], evidence_for(key, {"gp-3": other}))
+    verdict = decide(BY_KEY[key], evidence_for(key, {"gp-3": ANOTHER}))
     assert verdict.verdict == "undecided"
     assert "seed 3 was trained on another, no accelerator and one, no accelerator" in verdict.reason
+
+
+def test_sizes_may_be_of_two_machines_where_each_is_of_one():
+    """Seconds are compared within a size."""
+    elsewhere = {f"{SIZES[0]}{method}": ANOTHER for method in ("gp", "sn", "sn-operator")}
+    cheaper = {"*sn": HALF}
+    assert decide(BY_KEY["C1"], evidence_for("C1", cheaper | elsewhere)).verdict == "supported"
+    mixed = decide(BY_KEY["C1"], evidence_for("C1", cheaper | {f"{SIZES[0]}gp-2": ANOTHER}))
+    assert mixed.verdict == "undecided"
+    assert mixed.reason.startswith(f"{SIZES[0].removesuffix('-')}: seed 2 was trained on another")
 
 
 @pytest.mark.parametrize(
