@@ -69,6 +69,10 @@ class Evidence:
         runs = [run for run in self.all_of(setting) if is_finished(run) or not finished]
         return {run.config.seed: measure(run) for run in runs}
 
+    def seeds(self, *settings: str) -> int:
+        """How many seeds all of these settings were run with, whether they finished or not."""
+        return len(set.intersection(*({run.config.seed for run in self.all_of(s)} for s in settings)))
+
     def all_of(self, setting: str) -> list[StoredRun]:
         return sorted((r for r in self.runs.values() if r.setting == setting), key=lambda r: r.config.seed)
 
