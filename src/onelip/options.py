@@ -16,7 +16,7 @@ from onelip.study.w1bench.run import W1Bench
 class Train(TrainConfig):
     """Train one generator and critic; the same command again continues an interrupted run.
 
-    Exit code 1 where a loss, a gradient or another measurement became NaN or infinite; what was recorded is kept.
+    Exit code 1 where a weight or a measurement became NaN or infinite; what was recorded is kept.
     """
 
     out: Path | None = None

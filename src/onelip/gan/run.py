@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended. `diverged`: what was measured at `step` is not finite; the records before it are kept."""
+    """How a run ended. `diverged`: something of `step` was NaN or infinite; what was recorded is kept."""
 
     status: Literal["finished", "diverged", "interrupted"]
     step: int

@@ -1,8 +1,9 @@
 """The numbers that claims read off one run.
 
 Losses and gradients of critics with different Lipschitz constants have different units; here they are divided
-by the critic's own constant, `upper` (proved) or `lower` (witnessed), interpolated between certificates to the
-step where they were measured. Certificates are of the critic after a step, its losses from before its last update.
+by the critic's own constant, `upper` (proved) or `lower` (witnessed), interpolated between certificates to
+the step where they were measured. A certificate is of the critic after a step, a loss from before its last
+update in it.
 """
 
 from __future__ import annotations
