@@ -215,10 +215,8 @@ def strip(run: StoredRun) -> Image.Image:
 
 def strip_rows(run: StoredRun) -> list[tuple[int, bytes]]:
     """What `strip` put together, apart again: each row as PNG, with the step after which it was drawn."""
-    assert run.result is not None, "only what has ended is stored"
     (path,) = run.pictures
-    finished = run.result.status == "finished"  # else the step at which it ended was not drawn
-    steps = [*range(0, run.result.step, run.config.samples_every), *([run.result.step] if finished else [])]
+    steps = drawn_steps(run)
     if run.config.data in PLANAR:
         return [(steps[-1], path.read_bytes())]
     rows = [steps[i] for i in _strip_rows(len(steps))]
@@ -226,6 +224,15 @@ def strip_rows(run: StoredRun) -> list[tuple[int, bytes]]:
         width, height = picture.width, picture.height // len(rows)
         boxes = [(0, i * height, width, (i + 1) * height) for i in range(len(rows))]
         return [(step, png(picture.crop(box))) for step, box in zip(rows, boxes, strict=True)]
+
+
+def drawn_steps(run: StoredRun) -> list[int]:
+    """After which steps samples were drawn: as the pictures are named, or as those that a strip is of were."""
+    if all(path.stem.startswith("step-") for path in run.pictures):
+        return [int(path.stem.removeprefix("step-")) for path in run.pictures]
+    assert run.result is not None, "only what has ended is stored"
+    finished = run.result.status == "finished"  # else the step at which it ended was not drawn
+    return [*range(0, run.result.step, run.config.samples_every), *([run.result.step] if finished else [])]
 
 
 def _strip_rows(pictures: int) -> list[int]:
