@@ -57,17 +57,21 @@ def sample(options: Sample) -> int:
     if options.count < 1:
         raise ArgumentError("count", "positive", options.count, "pass --count 64")
     require_seed(options.seed)
-    kind = options.format or options.out.suffix.removeprefix(".")
+    out = options.out or Path(f"samples.{options.format or 'png'}")
+    ending = out.suffix.removeprefix(".")
+    kind = options.format or ending
     if kind not in ("png", "npz"):
-        raise ArgumentError("out", "a name that ends in .png or .npz", options.out, "or pass --format png")
+        raise ArgumentError("out", "a name that ends in .png or .npz", out, "or pass --format png")
+    if ending in ("png", "npz") and ending != kind:
+        raise ArgumentError("out", f"a name that ends in .{kind}", out, "leave --out or --format out")
     from onelip.gan.run import RunFolder
     from onelip.gan.sampling import write_samples
 
     run = RunFolder(options.run)
     run.config()  # no folder is made for what is no run
-    require_place(options.out)
-    step = write_samples(run, options.count, options.seed, options.out, kind)
-    print(f"{options.count} samples of step {step} in {options.out}")
+    require_place(out)
+    step = write_samples(run, options.count, options.seed, out, kind)
+    print(f"{options.count} samples of step {step} in {out}")
     return 0
 
 

@@ -35,8 +35,8 @@ class Sample:
     """Run folder, as `onelip train` and `onelip study` write it."""
     count: int = 64
     """How many samples."""
-    out: Path = Path("samples.png")
-    """File to write."""
+    out: Path | None = None
+    """File to write (default: samples.png, or samples.npz with --format npz)."""
     format: Literal["png", "npz"] | None = None
     """png: a picture grid; npz: the array `samples`. By default what the file's name ends in."""
     seed: int = 0

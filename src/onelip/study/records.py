@@ -227,7 +227,7 @@ def strip_rows(run: StoredRun) -> list[tuple[int, bytes]]:
 
 
 def drawn_steps(run: StoredRun) -> list[int]:
-    """After which steps samples were drawn: as the pictures are named, or as those that a strip is of were."""
+    """After which steps samples were drawn: as the pictures are named, or those that a strip is of were."""
     if all(path.stem.startswith("step-") for path in run.pictures):
         return [int(path.stem.removeprefix("step-")) for path in run.pictures]
     assert run.result is not None, "only what has ended is stored"
