@@ -48,7 +48,7 @@ def a_file_in_the_way(folder: Path) -> None:
 
 def another_config(folder: Path) -> None:
     (folder / "out").mkdir()
-    (folder / "out" / "config.json").write_text(json.dumps({"width": 3}))
+    (folder / "out" / "config.json").write_text(run("train", "--width", "3", "--dry-run", cwd=folder).stdout)
 
 
 def images_of_another_folder(folder: Path) -> None:
@@ -66,6 +66,11 @@ def not_json(folder: Path) -> None:
 def fields_of_another_version(folder: Path) -> None:
     (folder / "out").mkdir()
     (folder / "out" / "config.json").write_text(json.dumps({"breadth": 3}))
+
+
+def a_width_in_words(folder: Path) -> None:
+    (folder / "run").mkdir()
+    (folder / "run" / "config.json").write_text(json.dumps({"width": "1"}))
 
 
 def a_torn_record(folder: Path) -> None:
@@ -101,6 +106,13 @@ CASES = [
         ("study", "claims", "--groups", "main"),
         "left out of study claims",
     ),
+    (
+        "an address without its engine",
+        nothing,
+        ("study", "quick", "--ray-address", "here:1"),
+        "ray_address must be left out",
+    ),
+    ("an option of another method", nothing, (*TRAIN, "--penalty", "5"), "only method = gp reads it"),
     ("seeds of no digit", nothing, ("study", "quick", "--seeds", "²"), "seeds must be"),
     ("no such device", nothing, (*TRAIN, "--data", "ring", "--device", "cuda:99"), "one of cpu"),
     ("no device at all", nothing, (*TRAIN, "--device", "cudafoo"), "device must be auto, cpu or cuda"),
@@ -117,6 +129,8 @@ CASES = [
         "data_dir (there",
     ),
     ("fields of another version", fields_of_another_version, TRAIN, "config.json is damaged"),
+    ("sample of a damaged run", a_width_in_words, ("sample", "run"), "config.json is damaged (width cannot"),
+    ("evaluation of a damaged run", a_width_in_words, ("evaluate", "run"), "config.json is damaged (width"),
     ("damaged theory", not_json, ("theory", "--out", "out"), "theory.json is not JSON"),
     ("damaged metrics", a_torn_record, ("report", "out"), "metrics.jsonl is damaged"),
     ("sample of a negative seed", nothing, ("sample", "nowhere", "--seed", "-1"), "seed must be zero or"),

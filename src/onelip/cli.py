@@ -57,17 +57,21 @@ def sample(options: Sample) -> int:
     if options.count < 1:
         raise ArgumentError("count", "positive", options.count, "pass --count 64")
     require_seed(options.seed)
-    kind = options.format or options.out.suffix.removeprefix(".")
+    out = options.out or Path(f"samples.{options.format or 'png'}")
+    ending = out.suffix.removeprefix(".")
+    kind = options.format or ending
     if kind not in ("png", "npz"):
-        raise ArgumentError("out", "a name that ends in .png or .npz", options.out, "or pass --format png")
+        raise ArgumentError("out", "a name that ends in .png or .npz", out, "or pass --format png")
+    if ending in ("png", "npz") and ending != kind:
+        raise ArgumentError("out", f"a name that ends in .{kind}", out, "leave --out or --format out")
     from onelip.gan.run import RunFolder
     from onelip.gan.sampling import write_samples
 
     run = RunFolder(options.run)
     run.config()  # no folder is made for what is no run
-    require_place(options.out)
-    step = write_samples(run, options.count, options.seed, options.out, kind)
-    print(f"{options.count} samples of step {step} in {options.out}")
+    require_place(out)
+    step = write_samples(run, options.count, options.seed, out, kind)
+    print(f"{options.count} samples of step {step} in {out}")
     return 0
 
 
@@ -98,12 +102,13 @@ def study(options: Study) -> int:
     began = time.monotonic()
     totals = {name: config.steps for name, config in missing.items()}
     with engine(options.engine, options.ray_address, options.workers) as start, _progress(totals) as progress:
-        outcomes = run_study(configs, out, options.workers, progress, store, start)
+        outcomes = run_study(missing, out, options.workers, progress, store, start)
     code = _exit_code(outcomes, len(missing))
     if code == EXIT_INTERRUPTED:
         return code
     report = write_results(f"onelip study: {options.preset}", configs, out, store)
-    _say(f"{len(configs)} runs and their figures in {time.monotonic() - began:.0f} s: open {report}")
+    failed = sum(outcome.result is None for outcome in outcomes)
+    _say(f"{len(configs) - failed} runs and their figures in {time.monotonic() - began:.0f} s: open {report}")
     return code
 
 
@@ -120,6 +125,9 @@ def _refuse_what_is_of_another(options: Study) -> None:
         if not taken and field.name != "preset" and value != field.default:
             requirement = f"left out of study {options.preset}"
             raise ArgumentError(field.name, requirement, value, "see onelip study --help")
+    if options.engine == "local" and options.ray_address != "auto":
+        address, requirement = options.ray_address, "left out where the engine is local"
+        raise ArgumentError("ray_address", requirement, address, "pass --engine ray with it")
 
 
 def _plan(options: Study, configs: dict[str, TrainConfig], missing: set[str]) -> int:

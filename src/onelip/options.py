@@ -16,7 +16,7 @@ from onelip.study.w1bench.run import W1Bench
 class Train(TrainConfig):
     """Train one generator and critic; the same command again continues an interrupted run.
 
-    Exit code 1 where a loss became NaN or infinite; what was recorded is kept.
+    Exit code 1 where a weight or a measurement became NaN or infinite; what was recorded is kept.
     """
 
     out: Path | None = None
@@ -35,8 +35,8 @@ class Sample:
     """Run folder, as `onelip train` and `onelip study` write it."""
     count: int = 64
     """How many samples."""
-    out: Path = Path("samples.png")
-    """File to write."""
+    out: Path | None = None
+    """File to write (default: samples.png, or samples.npz with --format npz)."""
     format: Literal["png", "npz"] | None = None
     """png: a picture grid; npz: the array `samples`. By default what the file's name ends in."""
     seed: int = 0

@@ -1,11 +1,16 @@
 """A configuration is checked before anything is computed; each refusal is one line with a way out."""
 
 import dataclasses
+import json
+from pathlib import Path
 
 import pytest
 
 from onelip.errors import ArgumentError
-from onelip.gan.config import METHODS, TrainConfig, differing_fields
+from onelip.gan.config import METHODS, OPTIMIZERS, TrainConfig, config_of, differing_fields
+from onelip.study.presets import PRESETS, expand
+
+RESULTS = Path(__file__).parents[2] / "results"
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -18,9 +23,49 @@ def test_defaults_of_a_method_fill_what_was_left_open(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_default_of_a_method_can_be_set(method):
-    given = {"optimizer": "rmsprop", "critic_lr": 0.5, "generator_lr": 0.25, "beta1": 0.1, "beta2": 0.2}
-    config = TrainConfig(method=method, **given).resolved()
-    assert {name: getattr(config, name) for name in given} == given
+    for optimizer in ({"optimizer": "adam", "beta1": 0.1}, {"optimizer": "rmsprop"}):
+        given = {"critic_lr": 0.5, "generator_lr": 0.25, "beta2": 0.2} | optimizer
+        config = TrainConfig(method=method, **given).resolved()
+        assert {name: getattr(config, name) for name in given} == given
+
+
+# What some fields are read with; without them a value of one's own changes nothing.
+READ = {
+    "clip": ({"clip": 3.0}, {"method": "clip"}),
+    "penalty": ({"penalty": 5.0}, {"method": "gp"}),
+    "gamma": ({"gamma": 7.0}, {"method": "r1r2"}),
+    "target": ({"target": 9.0}, {"method": "orthogonal"}),
+    "power_iterations": ({"power_iterations": 50}, {"method": "sn"}),
+    "tolerance": ({"tolerance": 0.5}, {"method": "sn-operator"}),
+    "beta1": ({"beta1": 0.9}, {"method": "clip", "optimizer": "adam"}),
+    "data_dir": ({"data_dir": "/nowhere"}, {"data": "mnist"}),
+}
+
+
+@pytest.mark.parametrize(("given", "readers"), READ.values(), ids=READ)
+def test_an_option_that_nothing_reads_is_refused_and_one_that_is_read_is_kept(given, readers):
+    ((name, value),) = given.items()
+    assert getattr(TrainConfig(**readers | given).resolved(), name) == value
+    unread = {"method": "none", "optimizer": "rmsprop", "data": "ring"}
+    with pytest.raises(ArgumentError, match=f"{name} must be left out for .*: only .* reads it") as error:
+        TrainConfig(**unread | given).resolved()
+    assert str(value) in str(error.value)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_resolved_configuration_is_resolved(method, optimizer):
+    config = TrainConfig(method=method, optimizer=optimizer, data="grid").resolved()
+    assert config.resolved() == config
+
+
+def test_presets_and_committed_runs_have_no_option_that_is_not_read():
+    configs = [config for preset in PRESETS for config in expand(preset).values()]
+    records = sorted(RESULTS.glob("*/runs/*.json"))
+    configs += [TrainConfig(**json.loads(path.read_text())["config"]) for path in records]
+    assert records
+    for config in configs:
+        assert config.resolved() == config
 
 
 @pytest.mark.parametrize(
@@ -63,6 +108,19 @@ def test_iterations_and_tolerance_take_each_other_s_place(method, given):
     } | given
     with pytest.raises(ArgumentError, match="one of the two"):
         TrainConfig(method=method, power_iterations=3, tolerance=0.1).resolved()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"width": "1"}, {"latent": None}, {"method": 5}, {"beta1": None}, {"steps": 1.5}, {"seed": True},
+     {"clip": "0.1"}, {"device": None}, {"tolerance": "0.1"}],
+    ids=str,
+)  # fmt: skip
+def test_values_of_another_kind_are_no_configuration(changed):
+    fields = dataclasses.asdict(TrainConfig().resolved())
+    assert config_of(fields) == TrainConfig().resolved()
+    with pytest.raises(TypeError, match=f"{next(iter(changed))} cannot be"):
+        config_of(fields | changed)
 
 
 def test_where_a_run_is_computed_is_no_difference():

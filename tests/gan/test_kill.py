@@ -1,5 +1,6 @@
 """SIGKILL at random moments: the continued run equals one that was never interrupted, bit for bit."""
 
+import dataclasses
 import random
 import signal
 import subprocess
@@ -32,7 +33,7 @@ def start(config, path: Path) -> subprocess.Popen:
 @pytest.mark.parametrize("method", ["gp", "sn-operator"])
 def test_killed_at_random_steps_and_continued(method, tmp_path):
     draw = random.Random(method)
-    config = SMALL.__class__(**{**vars(SMALL), "method": method, "steps": 40, "checkpoint_every": 5})
+    config = dataclasses.replace(SMALL, method=method, steps=40, checkpoint_every=5)
     folder = RunFolder(tmp_path / "killed")
     for target in sorted(draw.sample(range(2, 36), 2)):
         with start(config, folder.path) as process:

@@ -1,5 +1,6 @@
 """A run: what it records, how it resumes, how it stops."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from onelip.gan.checkpoint import checkpoints
 from onelip.gan.config import METHODS
 from onelip.gan.loop import train
 from onelip.gan.run import RunFolder
-from tests.gan.conftest import CLOCK, assert_same_run, timeless
+from tests.gan.conftest import CLOCK, SMALL, assert_same_run, timeless
 
 MEASURED_EVERY_STEP = {
     "step",
@@ -32,9 +33,7 @@ MEASURED_EVERY_STEP = {
 @pytest.fixture(scope="module", params=METHODS)
 def finished(request, tmp_path_factory):
     """An uninterrupted small run of each method."""
-    from tests.gan.conftest import SMALL
-
-    config = SMALL.__class__(**{**vars(SMALL), "method": request.param})
+    config = dataclasses.replace(SMALL, method=request.param)
     path = tmp_path_factory.mktemp("runs") / request.param
     assert train(config, path).status == "finished"
     return config, path
@@ -120,7 +119,7 @@ def test_a_finished_run_is_not_run_again(finished):
 
 def test_another_configuration_in_the_same_folder_is_refused_with_its_fields(finished):
     config, path = finished
-    other = config.__class__(**{**vars(config), "width": 5, "seed": 3})
+    other = dataclasses.replace(config, width=5, seed=3)
     with pytest.raises(CheckpointError, match=r"seed \(there 0, now 3\), width \(there 4, now 5\)"):
         train(other, path)
 

@@ -1,14 +1,18 @@
 """What each method promises of its critic, held against dense oracles after real training steps."""
 
+import dataclasses
+
 import pytest
 import torch
+import torch.nn.functional as F
 
 from onelip.constraint.penalty import gradient_penalty
+from onelip.data import load
 from onelip.data.sets import ImageSet
 from onelip.gan.networks import build_critic
 from onelip.gan.observe import input_gradient_norms
 from onelip.gan.players import build_players
-from onelip.gan.step import critic_step, noise, train_step
+from onelip.gan.step import critic_step, generator_step, noise, train_step
 from onelip.linear.layers import input_shapes, linear_map
 from tests.gan.conftest import SMALL
 
@@ -17,7 +21,7 @@ SHAPES = [(1, 28, 28), (3, 17, 13)]  # even sizes, and odd ones that strides do 
 
 def trained_critic(method: str, shape: tuple[int, ...], **changes):
     """A critic after ten steps on noise pictures of `shape`."""
-    config = SMALL.__class__(**{**vars(SMALL), "method": method, **changes}).resolved()
+    config = dataclasses.replace(SMALL, **{"method": method} | changes).resolved()
     pixels = torch.randint(256, (32, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     players = build_players(config, shape)
     for step in range(1, 11):
@@ -103,7 +107,7 @@ def test_orthogonal_critics_never_exceed_the_target(shape, target):
 
 
 def test_r1_and_r2_are_half_gamma_times_the_mean_squared_gradients():
-    config = SMALL.__class__(**{**vars(SMALL), "method": "r1r2", "gamma": 3.0}).resolved()
+    config = dataclasses.replace(SMALL, method="r1r2", gamma=3.0).resolved()
     players = build_players(config, (2,))
     random = torch.Generator().manual_seed(0)
     real = torch.randn(config.batch, 2, generator=random)
@@ -114,6 +118,19 @@ def test_r1_and_r2_are_half_gamma_times_the_mean_squared_gradients():
     values = critic_step(players, real, config, torch.Generator().set_state(state))
     penalty = values["critic_loss_with_penalty"] - values["critic_loss"]
     assert penalty == pytest.approx(1.5 * sum(squares).item(), rel=1e-4)
+
+
+def test_the_relativistic_generator_is_held_against_real_samples_pair_by_pair():
+    config = dataclasses.replace(SMALL, method="r1r2", loss="relativistic").resolved()
+    data, players = load("ring"), build_players(config, (2,))
+    random = torch.Generator().manual_seed(0)
+    state = random.get_state()
+    with torch.no_grad():
+        fake = players.generator(noise(config, random, torch.device("cpu")))
+        real = data.batch(random, config.batch)
+        expected = F.softplus(players.critic(real) - players.critic(fake)).mean()
+    values = generator_step(players, data, config, torch.Generator().set_state(state))
+    torch.testing.assert_close(values["generator_loss"], expected)
 
 
 def test_an_adaptive_estimate_lags_less_than_one_iteration():

@@ -1,13 +1,16 @@
 """Samples come from the run folder alone, and the same noise gives the same picture."""
 
 import json
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from onelip.errors import CheckpointError
+from onelip import cli, options
+from onelip.errors import ArgumentError, CheckpointError
 from onelip.gan.loop import train
 from onelip.gan.run import RunFolder
 from onelip.gan.sampling import grid, write_samples
@@ -27,6 +30,33 @@ def test_a_run_can_be_sampled_without_its_data(small, tmp_path, monkeypatch):
     write_samples(run, 7, seed=0, out=tmp_path / "grid.png", kind="png")
     with Image.open(tmp_path / "grid.png") as picture:
         assert picture.size == (3 * 28, 3 * 28)
+
+
+def test_more_samples_than_memory_holds_are_refused(small, tmp_path):
+    train(small(data="ring", steps=1), tmp_path / "run")
+    with pytest.raises(ArgumentError, match=r"count must be at most .* got 1000000000000: draw"):
+        write_samples(RunFolder(tmp_path / "run"), 10**12, 0, tmp_path / "a.npz", "npz")
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [({}, "samples.png"), ({"format": "npz"}, "samples.npz"), ({"out": "a.npz"}, "a.npz"),
+     ({"out": "a", "format": "png"}, "a"), ({"out": "a.png", "format": "npz"}, None)],
+    ids=str,
+)  # fmt: skip
+def test_a_file_is_what_its_name_says(small, tmp_path, monkeypatch, given, name):
+    train(small(data="ring", steps=1), tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    out = {"out": Path(given["out"])} if "out" in given else {}
+    sample = options.Sample(Path("run"), count=4, **given | out)
+    if name is None:
+        with pytest.raises(ArgumentError, match=r"out must be a name that ends in \.npz"):
+            cli.sample(sample)
+        return
+    assert cli.sample(sample) == 0
+    (written,) = (path for path in tmp_path.iterdir() if path.is_file())
+    assert written.name == name
+    assert zipfile.is_zipfile(written) == (name.endswith("npz"))
 
 
 def test_the_grid_of_a_run_is_what_its_final_weights_draw(small, tmp_path):

@@ -125,6 +125,7 @@ def test_pictures_of_ones_own_are_seen_by_ones_own_extractor(name, dimensions, p
         ({"features": "extractors:quarters", "samples": 5}, "more than k = 5"),
         ({"features": "extractors:quarters", "samples": 1}, "two samples at least"),
         ({"samples": 0}, "samples must be positive"),
+        ({"features": "extractors:quarters", "samples": 10**12}, "what memory holds"),
         ({"device": "tpu"}, "device must be"),
     ],
     ids=str,

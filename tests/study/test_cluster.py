@@ -1,5 +1,6 @@
 """The engine on a Ray cluster of two nodes: stopped, continued, and with a node that is lost on the way."""
 
+import dataclasses
 import io
 import os
 import signal
@@ -11,7 +12,6 @@ import pytest
 from rich.console import Console
 
 from onelip.errors import ArgumentError
-from onelip.gan.config import TrainConfig
 from onelip.gan.run import RunFolder
 from onelip.study.engine import engine
 from onelip.study.jobs import Job
@@ -29,7 +29,7 @@ LONG = {
     "samples_every": 500,
 }
 CONFIGS = {
-    name: TrainConfig(**{**vars(SMALL), "data": "ring", "seed": 1} | changes).resolved()
+    name: dataclasses.replace(SMALL, **{"data": "ring", "seed": 1} | changes).resolved()
     for name, changes in {"short-1": {"steps": 6}, "long-1": LONG}.items()
 }
 

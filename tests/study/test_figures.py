@@ -1,11 +1,14 @@
-"""Curves of several seeds: what is averaged belongs to one step."""
+"""Curves of several seeds, and samples: what is averaged, and what is drawn, belongs to one step."""
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from onelip.study.figures import draw_curves
-from onelip.study.store import Curve
+from onelip.gan.run import RunResult
+from onelip.study.figures import draw_curves, samples
+from onelip.study.records import read_record, write_record
+from onelip.study.store import Curve, read_run
+from tests.study import made
 
 EVERY_STEP, WINDOWS = np.arange(1.0, 1501.0), np.arange(50.0, 1501.0, 50.0)
 DIVERGED = np.arange(10.0, 301.0, 10.0)
@@ -23,3 +26,19 @@ def test_seeds_that_were_measured_at_other_steps_are_averaged_at_the_same(steps,
     x, y = np.asarray(mean.get_xdata()), np.asarray(mean.get_ydata())
     assert x[-1] == last
     assert np.abs(y - x / 1500).max() < 0.03  # half of a window, where the first value of one stands alone
+
+
+@pytest.mark.parametrize(
+    ("last", "result", "drawn"),
+    [(made.STEPS, made.FINISHED, made.STEPS), (19, RunResult("diverged", 20), 18), (20, None, 18)],
+    ids=["finished", "diverged", "unfinished"],
+)
+def test_samples_bear_the_step_at_which_they_were_drawn(tmp_path, last, result, drawn):
+    made.write_run(tmp_path / "sn-0", made.config(), last, result)
+    runs = [read_run(tmp_path / "sn-0")]
+    if result is not None:
+        write_record(tmp_path / "store", runs[0])
+        runs.append(read_record(tmp_path / "store", "sn-0"))
+    for run in runs:
+        (axes,) = samples({"sn": [run]}).axes
+        assert axes.get_title() == f"spectral normalization, step {drawn}"

@@ -1,5 +1,6 @@
 """A copy that follows a folder, and a worker that trains elsewhere and hands out what changes."""
 
+import dataclasses
 import os
 import time
 from pathlib import Path
@@ -111,7 +112,7 @@ def test_a_station_hands_out_the_run_that_training_here_makes(tmp_path):
 
 
 def test_a_stopped_station_saves_and_another_goes_on_from_there(tmp_path):
-    config = SMALL.__class__(**{**vars(SMALL), "data": "ring", "steps": 400}).resolved()
+    config = dataclasses.replace(SMALL, data="ring", steps=400).resolved()
     job = Job(tmp_path / "ring-1", config, tmp_path / "store")
     station = Station(job, everything(job.path))
     assert arrive(station, job, lambda: RunFolder(job.path).last_step() > 0) is None

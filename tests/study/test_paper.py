@@ -227,9 +227,9 @@ def test_stores_merge_into_one_and_contradictions_into_none(stored, tmp_path):
     assert list(read_records(into)) == ["clip-0", "clip-1"]
     assert (into / "samples" / "clip.png").read_bytes() == (a / "samples" / "clip.png").read_bytes()
     assert merge([b, a], into) == 0
-    write_record(b, dataclasses.replace(run, config=dataclasses.replace(run.config, width=5)))
+    write_record(tmp_path / "c", dataclasses.replace(run, config=dataclasses.replace(run.config, width=5)))
     with pytest.raises(CheckpointError, match="another run clip-0"):
-        merge([a, b], tmp_path / "fresh")
+        merge([a, tmp_path / "c"], tmp_path / "fresh")
     assert not (tmp_path / "fresh").exists()
     with pytest.raises(CheckpointError, match="no store"):
         merge([tmp_path / "nowhere"], into)

@@ -1,15 +1,24 @@
 """The store against the folders of runs: which of the two is shown, and what goes where a run goes."""
 
+import dataclasses
 import json
+import threading
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from PIL import Image
 
+from onelip.errors import CheckpointError
+from onelip.files import locked
 from onelip.gan.run import RunFolder
-from onelip.study.records import WINDOWS, merge
+from onelip.study.jobs import Job
+from onelip.study.mirror import Piece
+from onelip.study.records import WINDOWS, is_stored, merge, put_record, read_records, write_record
 from onelip.study.report.read import read_study
+from onelip.study.store import StoredRun, read_run
 from onelip.study.study import write_results
+from onelip.study.work import perform
 from tests.study import made
 
 SETTINGS = (("clip", 0), ("clip", 1), ("sn", 0))
@@ -67,3 +76,72 @@ def test_pictures_go_with_the_run_that_they_are_of(tmp_path):
     (into / "samples" / "sn.png").write_bytes(b"its own")
     assert merge([source], into) == 0
     assert (into / "samples" / "sn.png").read_bytes() == b"its own"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"curves": []}, {"summary": {}}, {"summary": []}, {"config": {"width": "1"}}, {"curves": {"loss": 1}}],
+    ids=str,
+)
+def test_a_record_that_was_edited_by_hand_is_named(tmp_path, damage):
+    path = made.write_study(tmp_path) / "store" / "runs" / "sn-0.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | damage))
+    with pytest.raises(CheckpointError, match=r"(?s)sn-0.json is damaged .*: delete it to train the run"):
+        read_records(tmp_path / "store")
+
+
+@pytest.mark.parametrize("tail", ['{"step": 2, oops}\n', '{"step": 41', "[]\n", ""])
+def test_the_last_step_is_that_of_the_last_whole_record(tmp_path, tail):
+    made.write_run(tmp_path / "sn-0", made.config())
+    run = RunFolder(tmp_path / "sn-0")
+    with run.metrics_path.open("a") as file:
+        file.write(tail)
+    assert run.last_step() == made.STEPS
+
+
+def perform_it(store: Path, run: StoredRun) -> None:
+    outcome = perform(Job(Path(run.pictures[0]).parents[1], run.config, store), lambda: False, print)
+    if outcome.error is not None:
+        raise CheckpointError(outcome.error)
+
+
+def put_it(store: Path, run: StoredRun) -> None:
+    """As it comes from another machine."""
+    pieces = [Piece(f"samples/{run.setting}.png", 0, b"its own"), Piece(f"runs/{run.name}.json", 0, b"{}")]
+    put_record(store, run.name, run.config, pieces)
+
+
+def merge_it(store: Path, run: StoredRun) -> None:
+    """Where the other is stored after all was compared."""
+    source = store.with_name("source")
+    write_record(source, run)
+    looks = iter((False, False, True))
+    with mock.patch("onelip.study.records.is_stored", lambda *there: next(looks) and is_stored(*there)):
+        merge([source], store)
+
+
+@pytest.mark.parametrize("add", [write_record, perform_it, put_it, merge_it])
+def test_a_run_that_is_stored_stays_and_another_of_its_name_is_refused(tmp_path, add):
+    made.write_study(tmp_path)
+    store = tmp_path / "store"
+    before = {path: path.read_bytes() for path in store.rglob("*.*")}
+    add(store, read_run(tmp_path / "runs" / "sn-0"))
+    assert {path: path.read_bytes() for path in store.rglob("*.*")} == before
+    made.write_run(tmp_path / "others" / "sn-0", dataclasses.replace(made.config(), width=5))
+    with pytest.raises(CheckpointError, match=r"another run sn-0: width \(there 16, now 5\)"):
+        add(store, read_run(tmp_path / "others" / "sn-0"))
+    assert {path: path.read_bytes() for path in store.rglob("*.*")} == before
+
+
+def test_processes_that_add_to_a_store_wait_for_each_other(tmp_path):
+    made.write_run(tmp_path / "sn-0", made.config())
+    store, run = tmp_path / "store", read_run(tmp_path / "sn-0")
+    (store / "runs").mkdir(parents=True)
+    thread = threading.Thread(target=write_record, args=(store, run))
+    with locked(store / "runs" / "sn-0.json"):
+        thread.start()
+        thread.join(0.5)
+        assert thread.is_alive()
+        assert read_records(store) == {}
+    thread.join()
+    assert list(read_records(store)) == ["sn-0"]

@@ -1,6 +1,8 @@
 """A study end to end, as a user runs it: the command, its files, its interruption, its continuation."""
 
+import dataclasses
 import json
+import multiprocessing
 import re
 import signal
 import subprocess
@@ -13,17 +15,21 @@ import pytest
 import torch
 from PIL import Image
 
+from onelip import cli, options
 from onelip.errors import CheckpointError
 from onelip.gan.checkpoint import load_newest
 from onelip.gan.config import TrainConfig
-from onelip.gan.run import RunFolder
+from onelip.gan.run import RunFolder, RunResult
 from onelip.study.engine import run_jobs
-from onelip.study.jobs import Job
+from onelip.study.jobs import Job, Outcome
 from onelip.study.presets import expand
+from onelip.study.processes import ProcessWorker
 from onelip.study.progress import LineProgress, progress_for
+from onelip.study.records import write_record
 from onelip.study.store import read_run
-from onelip.study.study import run_study
+from onelip.study.study import missing_runs, run_study
 from tests.gan.conftest import assert_same_run
+from tests.study import made
 
 ONELIP = [str(Path(sys.executable).with_name("onelip"))]
 QUICK = ["study", "quick", "--steps", "12", "--width", "4"]
@@ -90,7 +96,9 @@ def test_the_same_runs_again_train_nothing(studied):
     out, _ = studied
     before = {p: p.read_bytes() for p in out.rglob("metrics.jsonl")}
     configs = expand("quick", overrides={"steps": 12, "width": 4})
-    assert run_study(configs, out, 2, lines(dict.fromkeys(configs, 12))) == []
+    assert missing_runs(configs, out / "store") == {}
+    process = subprocess.run([*ONELIP, *QUICK, "--out", str(out)], capture_output=True, text=True)
+    assert (process.returncode, "finished at" in process.stdout) == (0, False), process.stderr
     assert {p: p.read_bytes() for p in out.rglob("metrics.jsonl")} == before
 
 
@@ -133,10 +141,32 @@ def test_workers_save_and_end_when_the_command_is_killed(tmp_path):
     assert load_newest(run.checkpoints_path, torch.device("cpu"))[0] == run.last_step() >= 3
 
 
+@pytest.mark.parametrize(("lost", "code"), [(0, 0), (1, 2)], ids=["all finish", "one fails"])
+def test_the_command_counts_what_ended_whoever_stored_it(tmp_path, monkeypatch, capsys, lost, code):
+    """Another process stores the first run between the look at the store and the training."""
+    configs = expand("quick", overrides={"steps": made.STEPS})
+
+    @contextmanager
+    def meanwhile(*_):
+        made.write_run(tmp_path / "elsewhere" / "clip-0", configs["clip-0"])
+        write_record(tmp_path / "store", read_run(tmp_path / "elsewhere" / "clip-0"))
+        yield ProcessWorker
+
+    def trained(jobs, *_):
+        outcomes = [Outcome(job, RunResult("finished", made.STEPS)) for job in jobs]
+        return [*outcomes[lost:], *(Outcome(job, None, "the disk is full") for job in jobs[:lost])]
+
+    monkeypatch.setattr("onelip.study.engine.engine", meanwhile)
+    monkeypatch.setattr("onelip.study.study.run_jobs", trained)
+    monkeypatch.setattr("onelip.study.study.write_results", lambda *_: tmp_path / "report.html")
+    assert cli.study(options.Study(out=tmp_path, steps=made.STEPS)) == code
+    assert f"{3 - lost} runs and their figures in" in capsys.readouterr().out
+
+
 def small_jobs(tmp_path, **changes):
     config = TrainConfig(width=4, latent=8, batch=8, steps=6, critic_steps=1, data="ring")
     table = {"good": {}, "bad": changes}
-    return {name: TrainConfig(**{**vars(config), **change}).resolved() for name, change in table.items()}
+    return {name: dataclasses.replace(config, **change).resolved() for name, change in table.items()}
 
 
 def lines(totals):
@@ -164,6 +194,24 @@ def test_one_run_that_fails_does_not_stop_the_others(tmp_path, changes, ending):
     assert read_run(tmp_path / "runs" / "bad").summary["status"] == ("diverged" if bad else "unfinished")
 
 
+def test_workers_save_and_end_when_the_engine_breaks(tmp_path):
+    job = Job(tmp_path / "run", TrainConfig(data="ring", width=4, steps=10**6).resolved())
+    RunFolder(job.path).claim(job.config)
+
+    class Broken(LineProgress):
+        def update(self, name, step):
+            assert step < 3, "broken"
+
+    from rich.console import Console
+
+    with pytest.raises(AssertionError, match="broken"):
+        run_jobs([job], 1, Broken({"run": 10**6}, Console(quiet=True)))
+    (worker,) = multiprocessing.active_children()
+    worker.join(60)
+    assert worker.exitcode == 0
+    assert RunFolder(job.path).last_step() >= 3
+
+
 def test_a_worker_that_dies_is_reported_as_such(tmp_path, monkeypatch):
     config = TrainConfig(data="ring", width=4, steps=10**6)
     job = Job(tmp_path / "run", config.resolved())
@@ -171,8 +219,6 @@ def test_a_worker_that_dies_is_reported_as_such(tmp_path, monkeypatch):
 
     class Killer(LineProgress):
         def update(self, name, step):
-            import multiprocessing
-
             if step > 2:
                 for child in multiprocessing.active_children():
                     child.kill()

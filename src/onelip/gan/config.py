@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from onelip.data.names import DATASETS
 from onelip.errors import ArgumentError
@@ -108,15 +108,18 @@ class TrainConfig:
         onelip.errors.ArgumentError: method must be one of none, clip, gp, sn, ..., got spn: did you mean sn?
         """
         require_name("method", self.method, METHODS)
+        config = self._filled()
+        config._validate()
+        return config
+
+    def _filled(self) -> TrainConfig:
         defaults = {k: v for k, v in METHODS[self.method].items() if getattr(self, k) is None}
         if self.power_iterations is None and self.tolerance is None:
             defaults |= {"tolerance": 0.01} if self.method == "sn-operator" else {"power_iterations": 1}
         if self.data == "images" and self.data_dir is not None:
             # Here the folder is the data set: its name must say the same from everywhere.
             defaults["data_dir"] = str(Path(self.data_dir).resolve())
-        config = dataclasses.replace(self, **defaults)
-        config._validate()
-        return config
+        return dataclasses.replace(self, **defaults)
 
     def _validate(self) -> None:
         require_name("loss", self.loss, LOSSES)
@@ -149,12 +152,53 @@ class TrainConfig:
         if self.tolerance is not None and self.power_iterations is not None:
             received = f"{self.tolerance} and {self.power_iterations}"
             raise ArgumentError("tolerance or power_iterations", "one of the two", received, "leave one out")
+        self._refuse_what_is_not_read()
+
+    def _refuse_what_is_not_read(self) -> None:
+        """An option that would change nothing is a misunderstanding, and recorded it would mislead."""
+        default = TrainConfig(method=self.method)._filled()
+        for name, (owner, readers) in _READ_BY.items():
+            value, chosen = getattr(self, name), getattr(self, owner)
+            if chosen not in readers and value != getattr(default, name):
+                remedy = f"only {owner} = {' or '.join(readers)} reads it"
+                raise ArgumentError(name, f"left out for {owner} = {chosen}", value, remedy)
+
+
+def config_of(found: Any) -> TrainConfig:
+    """The resolved configuration that a file holds. Raises TypeError for a field or a value of another kind.
+
+    >>> config_of({"width": "1"})
+    Traceback (most recent call last):
+    TypeError: width cannot be '1'
+    """
+    fields, kinds = dict(**found), get_type_hints(TrainConfig)
+    for field in dataclasses.fields(TrainConfig):
+        name, value = field.name, fields.get(field.name, field.default)
+        kind = kinds[name]
+        fits = isinstance(value, kind) or (isinstance(value, int) and isinstance(0.0, kind))
+        left_open = value is None and name in METHODS["none"]  # which the method would fill
+        if not fits or left_open or isinstance(value, bool):
+            raise TypeError(f"{name} cannot be {value!r}")
+    return TrainConfig(**fields)
 
 
 _POSITIVE = {
     *("steps", "critic_steps", "batch", "width", "latent", "critic_lr", "generator_lr"),
     *("clip", "gamma", "target", "power_iterations"),
     *("gradients_every", "layers_every", "samples_every", "checkpoint_every"),
+}
+
+# The field that decides whether an option is read, and its values under which it is.
+_SPECTRAL = ("sn", "sn-operator")
+_READ_BY: dict[str, tuple[str, tuple[str, ...]]] = {
+    "clip": ("method", ("clip",)),
+    "penalty": ("method", ("gp",)),
+    "gamma": ("method", ("r1r2",)),
+    "target": ("method", (*_SPECTRAL, "orthogonal")),
+    "tolerance": ("method", _SPECTRAL),
+    "power_iterations": ("method", _SPECTRAL),
+    "beta1": ("optimizer", ("adam",)),
+    "data_dir": ("data", tuple(name for name in DATASETS if name not in ("ring", "grid"))),
 }
 
 # Where a run was computed is no part of what was computed, unless a folder is the data set.

@@ -23,7 +23,7 @@ from typing import Any, Literal, TypeVar
 
 from onelip.errors import CheckpointError
 from onelip.files import write_json
-from onelip.gan.config import TrainConfig, differing_fields, said_of
+from onelip.gan.config import TrainConfig, config_of, differing_fields, said_of
 
 TAIL_BYTES = 65_536
 T = TypeVar("T")
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended. `diverged`: a loss became NaN or infinite at `step`; what was recorded is kept."""
+    """How a run ended. `diverged`: something of `step` was NaN or infinite; what was recorded is kept."""
 
     status: Literal["finished", "diverged", "interrupted"]
     step: int
@@ -61,7 +61,7 @@ class RunFolder:
 
     def config(self) -> TrainConfig:
         """The stored configuration; CheckpointError where the folder holds none."""
-        return self._read("config.json", "is this a run folder?", lambda fields: TrainConfig(**fields))
+        return self._read("config.json", "is this a run folder?", config_of)
 
     def result(self) -> RunResult | None:
         """How the run ended, None where it has not."""
@@ -134,8 +134,7 @@ class RunFolder:
                 lines = file.read().splitlines(keepends=True)
         except FileNotFoundError:
             return 0
-        whole = [line for line in lines if line.endswith(b"\n") and line.startswith(b'{"step"')]
-        return json.loads(whole[-1])["step"] if whole else 0
+        return next((step for line in reversed(lines) if (step := _step_of(line)) is not None), 0)
 
     def _forget_from(self, step: int) -> None:
         """Keep the records of the steps before `step`; CheckpointError where some of them are not there."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from onelip.data.sets import to_pixels
-from onelip.errors import CheckpointError
+from onelip.errors import ArgumentError, CheckpointError
 from onelip.files import write_atomically
 from onelip.gan.checkpoint import load_newest
 from onelip.gan.networks import build_generator
@@ -34,6 +35,15 @@ def generate(generator: nn.Module, latent: int, count: int, seed: int) -> Float[
     z = torch.randn(count, latent, generator=random)
     with torch.no_grad(), frozen_statistics(generator):
         return torch.cat([generator(chunk.to(device)).cpu() for chunk in z.split(_CHUNK)])
+
+
+def require_room(argument: str, count: int, latent: int, shape: tuple[int, ...]) -> None:
+    """Raise ArgumentError for more samples than this machine's memory holds, their noise included."""
+    a_sample = 4 * (latent + 2 * math.prod(shape))  # bytes; twice, for chunks are put together
+    most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // a_sample
+    if count > most:
+        requirement = f"at most {most}, what memory holds"
+        raise ArgumentError(argument, requirement, count, "draw fewer at a time, with another --seed each")
 
 
 def grid(samples: Float[Tensor, "batch *shape"]) -> Image.Image:
@@ -89,6 +99,7 @@ def write_samples(run: RunFolder, count: int, seed: int, out: Path, kind: Litera
         raise CheckpointError(
             f"{run.path} holds no checkpoint yet: train it for {config.checkpoint_every} steps"
         )
+    require_room("count", count, config.latent, run.sample_shape())
     generator = build_generator(config.latent, config.width, run.sample_shape())
     try:
         generator.load_state_dict(state["generator"])

@@ -17,7 +17,7 @@ from onelip.gan.random import Stream, generator_for
 def train_step(players: Players, data: DataSet, config: TrainConfig, step: int) -> dict[str, Tensor]:
     """`config.critic_steps` critic steps and one generator step, in place; what happened, on the device.
 
-    The critic's entries are those of its last step: the critic that the generator then saw.
+    The critic's entries are from before its last update, the generator's from after it.
     """
     random = generator_for(config.seed, step, Stream.TRAINING)
     players.generator.train()

@@ -22,6 +22,7 @@ from onelip.gan.checkpoint import checkpoints, step_of
 from onelip.gan.run import RunFolder, RunResult
 from onelip.study.jobs import Job, Outcome, Start, Worker
 from onelip.study.mirror import everything, put
+from onelip.study.records import put_record
 from onelip.study.station import Station
 
 MOST_LOSSES = 5  # in a row, without a new checkpoint between them
@@ -120,7 +121,7 @@ class ClusterWorker(Worker):
         for run, store, said, outcome in news:
             put(self.job.path, run)
             if self.job.store is not None:
-                put(self.job.store, store)
+                put_record(self.job.store, self.job.name, self.job.config, store)
             if said is not None:
                 say(f"{self.job.name}: {said}")
             if outcome is not None:

@@ -23,7 +23,10 @@ GROUPS = {"ring": "ring", "grid": "grid", "stacked-mnist": "stacked"}
 
 
 class Row(NamedTuple):
-    """modes: captured. second: the share of samples within 3σ, or KL. Both means over the seeds of ours."""
+    """modes: captured. second: the share of samples within 3σ, or KL.
+
+    Of ours means over seeds: of `second` over those that finished, while one that diverged captured no mode.
+    """
 
     method: str
     modes: float

@@ -56,19 +56,23 @@ def run_jobs(
     """
     pending, active, outcomes = list(jobs), list[Worker](), list[Outcome]()
     with _signals_noted() as stopping:
-        while active or (pending and not stopping.is_set()):
-            while pending and len(active) < workers and not stopping.is_set():
-                active.append(start(pending.pop(0)))
-            time.sleep(POLL_SECONDS)
-            for worker in list(active):
-                if stopping.is_set():
-                    worker.stop()
-                progress.update(worker.job.name, RunFolder(worker.job.path).last_step())
-                outcome = worker.poll(progress.say)
-                if outcome is not None:
-                    active.remove(worker)
-                    outcomes.append(outcome)
-                    progress.finish(worker.job.name, describe(outcome))
+        try:
+            while active or (pending and not stopping.is_set()):
+                while pending and len(active) < workers and not stopping.is_set():
+                    active.append(start(pending.pop(0)))
+                time.sleep(POLL_SECONDS)
+                for worker in list(active):
+                    if stopping.is_set():
+                        worker.stop()
+                    progress.update(worker.job.name, RunFolder(worker.job.path).last_step())
+                    outcome = worker.poll(progress.say)
+                    if outcome is not None:
+                        active.remove(worker)
+                        outcomes.append(outcome)
+                        progress.finish(worker.job.name, describe(outcome))
+        finally:
+            for worker in active:  # whatever ended this early: Python waits for them when it exits
+                worker.stop()
     return outcomes
 
 

@@ -16,7 +16,7 @@ from onelip.gan.config import require_seed
 from onelip.gan.networks import build_generator
 from onelip.gan.players import available_device
 from onelip.gan.run import RunFolder
-from onelip.gan.sampling import generate
+from onelip.gan.sampling import generate, require_room
 from onelip.metrics.images import Extractor
 from onelip.named import named
 from onelip.provenance import provenance
@@ -60,6 +60,7 @@ def evaluate_run(
     extractor = None if features is None else import_extractor(features, place)
     stick = yardstick(config.data, data_dir or config.data_dir, extractor, place)
     count = stick.samples if samples is None else samples
+    require_room("samples", count, config.latent, run.sample_shape())
     bias = stick.bias(count)
     began = time.perf_counter()
     drawn = generate(generator.to(place), config.latent, count, seed)

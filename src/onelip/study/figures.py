@@ -16,6 +16,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from PIL import Image
 
 from onelip.files import write_atomically
+from onelip.study.records import drawn_steps
 from onelip.study.store import Curve, StoredRun
 
 MARKED_POINTS = 20  # curves of fewer points show where they were measured
@@ -246,7 +247,7 @@ def samples(groups: Grouped) -> Figure:
     for ax, (method, runs) in zip(
         figure.subplots(1, len(groups), squeeze=False)[0], groups.items(), strict=True
     ):
-        ax.set_title(f"{METHOD_TITLES[method]}, step {runs[0].summary['step']}" if runs else "")
+        ax.set_title(f"{METHOD_TITLES[method]}, step {drawn_steps(runs[0])[-1]}" if runs else "")
         ax.set_axis_off()
         if runs:
             with Image.open(runs[0].pictures[-1]) as picture:

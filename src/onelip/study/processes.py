@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 
@@ -69,4 +70,5 @@ def _work(job: Job, messages: Connection, stopping: Event) -> None:
     def should_stop() -> bool:
         return asked or engine is None or not engine.is_alive() or stopping.is_set()
 
-    messages.send(perform(job, should_stop, messages.send))
+    with suppress(BrokenPipeError):  # nobody is there to hear it
+        messages.send(perform(job, should_stop, messages.send))

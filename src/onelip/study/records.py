@@ -31,6 +31,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -39,11 +41,12 @@ import numpy as np
 from PIL import Image
 
 from onelip.errors import CheckpointError
-from onelip.files import write_atomically
-from onelip.gan.config import TrainConfig, differing_fields, said_of
+from onelip.files import locked, write_atomically
+from onelip.gan.config import TrainConfig, config_of, differing_fields, said_of
 from onelip.gan.run import RunFolder, RunResult
 from onelip.gan.sampling import png
-from onelip.study.plane import plane_path
+from onelip.study.mirror import Piece, put
+from onelip.study.plane import Plane, plane_path, write_plane
 from onelip.study.presets import PLANAR
 from onelip.study.store import Curve, StoredRun, read_run
 
@@ -52,6 +55,8 @@ DIGITS = 5  # significant, of what is an estimate; bounds keep all of theirs
 BOUNDS = ("certificate/", "layers/")
 STRIP_ROWS, GRID_ROWS = 6, 8
 _SUMS = {"seconds": "training_seconds", "cpu_seconds": "training_cpu_seconds"}
+# What every summary has; a run that recorded nothing has no costs.
+_SUMMARY = {"method", "seed", "status", "step", "final", "layers", "last", "spread", "norm_product", "starts"}
 # Patterns of the curves that the file does without: their last values and means are in the summary.
 _NOT_KEPT = (
     *("elapsed_seconds", "peak_memory_mib", "final/*", "critic_loss_with_penalty", "scores/*/deviation"),
@@ -60,8 +65,11 @@ _NOT_KEPT = (
 )
 
 
-def write_record(store: Path, run: StoredRun) -> None:
-    """Put a run that has ended into the store, with its samples over time if its seed is 0."""
+def write_record(store: Path, run: StoredRun, plane: Plane | None = None) -> None:
+    """Put a run that has ended into the store, if it lacks it, and of seed 0 its samples over time.
+
+    Raises CheckpointError where another run of its name is, whoever stored that meanwhile.
+    """
     assert run.result is not None, "only what has ended is stored"
     record = {
         "name": run.name,
@@ -71,11 +79,31 @@ def write_record(store: Path, run: StoredRun) -> None:
         "curves": {name: _plain(name, curve) for name, curve in thinned(run.curves).items()},
     }
     content = json.dumps(record, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
-    for folder in ("runs", "samples"):
-        (store / folder).mkdir(parents=True, exist_ok=True)
-    if run.config.seed == 0 and run.pictures:
-        write_atomically(_strip_path(store, run.setting), png(strip(run)))
-    write_atomically(_path(store, run.name), content.encode() + b"\n")
+    with _entry(store, run.name, run.config) as missing:
+        if not missing:
+            return
+        (store / "samples").mkdir(exist_ok=True)
+        if run.config.seed == 0 and run.pictures:
+            write_atomically(_strip_path(store, run.setting), png(strip(run)))
+        if plane is not None:
+            write_plane(store, run.setting, plane)
+        write_atomically(_path(store, run.name), content.encode() + b"\n")
+
+
+def put_record(store: Path, name: str, config: TrainConfig, pieces: Sequence[Piece]) -> None:
+    """The same of what was written elsewhere, the files of one run."""
+    if pieces:
+        with _entry(store, name, config) as missing:
+            put(store, pieces if missing else ())
+
+
+@contextmanager
+def _entry(store: Path, name: str, config: TrainConfig) -> Iterator[bool]:
+    """Alone with the records of a store: whether it lacks this run. Raises as `is_stored` does."""
+    path = _path(store, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path):
+        yield not is_stored(store, name, config)
 
 
 def read_records(store: Path) -> dict[str, StoredRun]:
@@ -89,9 +117,11 @@ def read_record(store: Path, name: str) -> StoredRun:
     try:
         record = json.loads(path.read_text())
         curves = {metric: _curve(plain) for metric, plain in record["curves"].items()}
-        config, result = TrainConfig(**record["config"]), RunResult(**record["result"])
+        config, result = config_of(record["config"]), RunResult(**record["result"])
         summary = record["summary"]
-    except (ValueError, KeyError, TypeError) as error:
+        if lacking := _SUMMARY - summary.keys():
+            raise KeyError(*sorted(lacking))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} is damaged ({error}): delete it to train the run again") from None
     picture = _strip_path(store, name.rpartition("-")[0])
     return StoredRun(name, config, result, curves, summary, (picture,) if picture.exists() else ())
@@ -120,22 +150,25 @@ def fuller(record: StoredRun, folder: Path) -> StoredRun:
 
 def merge(sources: list[Path], into: Path) -> int:
     """Copy what `into` lacks from the other stores; how many runs. Nothing is copied where two contradict."""
-    found: dict[str, Path] = {}
+    found: dict[str, tuple[Path, TrainConfig]] = {}
     for source in sources:
         paths = sorted((source / "runs").glob("*.json"))
         if not paths:
             raise CheckpointError(f"{source} is no store of runs: name the folder that holds runs/*.json")
         for path in paths:
             config = read_record(source, path.stem).config
-            for store in {found.get(path.stem, source), into}:
+            first, _ = found.setdefault(path.stem, (source, config))
+            for store in {first, into}:
                 is_stored(store, path.stem, config)
-            found.setdefault(path.stem, source)
-    missing = {name: source for name, source in found.items() if not _path(into, name).exists()}
-    (into / "runs").mkdir(parents=True, exist_ok=True)
-    for name, source in missing.items():
-        _copy_pictures(source, into, name)  # before the record, which says that all is there
-        write_atomically(_path(into, name), _path(source, name).read_bytes())
-    return len(missing)
+    return sum(_copy(name, config, source, into) for name, (source, config) in found.items())
+
+
+def _copy(name: str, config: TrainConfig, source: Path, into: Path) -> bool:
+    with _entry(into, name, config) as missing:
+        if missing:
+            _copy_pictures(source, into, name)  # before the record, which says that all is there
+            write_atomically(_path(into, name), _path(source, name).read_bytes())
+    return missing
 
 
 def _copy_pictures(source: Path, into: Path, name: str) -> None:
@@ -182,10 +215,8 @@ def strip(run: StoredRun) -> Image.Image:
 
 def strip_rows(run: StoredRun) -> list[tuple[int, bytes]]:
     """What `strip` put together, apart again: each row as PNG, with the step after which it was drawn."""
-    assert run.result is not None, "only what has ended is stored"
     (path,) = run.pictures
-    finished = run.result.status == "finished"  # else the step at which it ended was not drawn
-    steps = [*range(0, run.result.step, run.config.samples_every), *([run.result.step] if finished else [])]
+    steps = drawn_steps(run)
     if run.config.data in PLANAR:
         return [(steps[-1], path.read_bytes())]
     rows = [steps[i] for i in _strip_rows(len(steps))]
@@ -193,6 +224,15 @@ def strip_rows(run: StoredRun) -> list[tuple[int, bytes]]:
         width, height = picture.width, picture.height // len(rows)
         boxes = [(0, i * height, width, (i + 1) * height) for i in range(len(rows))]
         return [(step, png(picture.crop(box))) for step, box in zip(rows, boxes, strict=True)]
+
+
+def drawn_steps(run: StoredRun) -> list[int]:
+    """After which steps samples were drawn: as the pictures are named, or those that a strip is of were."""
+    if all(path.stem.startswith("step-") for path in run.pictures):
+        return [int(path.stem.removeprefix("step-")) for path in run.pictures]
+    assert run.result is not None, "only what has ended is stored"
+    finished = run.result.status == "finished"  # else the step at which it ended was not drawn
+    return [*range(0, run.result.step, run.config.samples_every), *([run.result.step] if finished else [])]
 
 
 def _strip_rows(pictures: int) -> list[int]:

@@ -25,19 +25,20 @@ def missing_runs(configs: dict[str, TrainConfig], store: Path) -> dict[str, Trai
 
 
 def run_study(
-    configs: dict[str, TrainConfig],
+    missing: dict[str, TrainConfig],
     out: Path,
     workers: int,
     progress: Progress,
     store: Path | None = None,
     start: Start = ProcessWorker,
 ) -> list[Outcome]:
-    """Train every run in OUT/runs that the store (OUT/store) lacks. Refuses a folder of other configurations.
+    """Train in OUT/runs what `missing_runs` found that the store (OUT/store) lacks.
 
-    Every folder is claimed before anything is trained, so that a conflict costs nothing.
+    Refuses a folder of other configurations: every one is claimed before anything is trained, so that a
+    conflict costs nothing.
     """
     store = out / "store" if store is None else store
-    jobs = [Job(out / "runs" / name, config, store) for name, config in missing_runs(configs, store).items()]
+    jobs = [Job(out / "runs" / name, config, store) for name, config in missing.items()]
     for job in jobs:
         RunFolder(job.path).claim(job.config)
     return run_jobs(jobs, workers, progress, start)

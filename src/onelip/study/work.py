@@ -12,7 +12,7 @@ from onelip.gan.run import RunFolder, RunResult
 from onelip.gan.threads import calibrate
 from onelip.study.jobs import Job, Outcome
 from onelip.study.observers import bring
-from onelip.study.plane import plane_of, write_plane
+from onelip.study.plane import plane_of
 from onelip.study.presets import PLANAR
 from onelip.study.records import write_record
 from onelip.study.store import read_run
@@ -45,6 +45,5 @@ def _record(job: Job, result: RunResult) -> None:
         return
     # A run that is never evaluated is for its cost alone.
     drawn = job.config.data in PLANAR and job.config.seed == 0 and job.config.evaluate_every
-    if drawn and result.status == "finished":
-        write_plane(job.store, job.name.rpartition("-")[0], plane_of(RunFolder(job.path)))
-    write_record(job.store, read_run(job.path))
+    plane = plane_of(RunFolder(job.path)) if drawn and result.status == "finished" else None
+    write_record(job.store, read_run(job.path), plane)

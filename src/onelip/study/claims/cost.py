@@ -14,18 +14,18 @@ METHODS = ("gp", "sn", "sn-operator")
 SIZES = tuple(
     name.removesuffix("gp") for name in PRESETS["paper"].groups["cost"].settings if name.endswith("-gp")
 )
-MAIN = ""  # the prefix of the settings that are trained in full
+# What each size is called, by the prefix of its settings; those that are trained in full have none.
+NAMES = {"": "main"} | {size: size.removesuffix("-") for size in SIZES}
 
 
 def judge(evidence: Evidence) -> Verdict:
-    mixed = mixed_machines(evidence, tuple(size + method for size in (MAIN, *SIZES) for method in METHODS))
-    if mixed:
-        return Verdict("undecided", mixed)
+    mixed = {name: mixed_machines(evidence, tuple(size + m for m in METHODS)) for size, name in NAMES.items()}
+    if any(mixed.values()):
+        return Verdict("undecided", "; ".join(f"{name}: {why}" for name, why in mixed.items() if why))
     numbers: dict[str, Estimate | float] = {}
     states: dict[str, State] = {}
-    for size in (MAIN, *SIZES):
+    for size, name in NAMES.items():
         time, memory = (_over_gp(evidence, size, "sn", measure) for measure in (seconds, _memory))
-        name = size.removesuffix("-") or "main"
         states[name] = every((below(time, 1.0), below(memory, MEMORY_MARGIN)))
         numbers |= {f"time, {name}": time, f"memory, {name}": memory}
         numbers[f"time of sn-operator, {name}"] = _over_gp(evidence, size, "sn-operator", seconds)

@@ -16,7 +16,7 @@ from onelip.study.claims.statistics import PerSeed
 from onelip.study.presets import PRESETS, expand
 from onelip.study.records import read_records
 from onelip.study.store import StoredRun
-from onelip.study.theory.results import read_theory
+from onelip.study.theory.run import experiments, measured
 
 PRESET = "paper"
 Measure = Callable[[StoredRun], float]
@@ -69,6 +69,10 @@ class Evidence:
         runs = [run for run in self.all_of(setting) if is_finished(run) or not finished]
         return {run.config.seed: measure(run) for run in runs}
 
+    def seeds(self, *settings: str) -> int:
+        """How many seeds all of these settings were run with, whether they finished or not."""
+        return len(set.intersection(*({run.config.seed for run in self.all_of(s)} for s in settings)))
+
     def all_of(self, setting: str) -> list[StoredRun]:
         return sorted((r for r in self.runs.values() if r.setting == setting), key=lambda r: r.config.seed)
 
@@ -110,16 +114,16 @@ def compact(runs: list[str], shown: int = 8) -> str:
 
 
 def read_evidence(results: Path) -> Evidence:
-    """RESULTS/study and RESULTS/theory.json as far as they are there.
+    """RESULTS/study and RESULTS/theory.json as far as they are there, experiments as they are by default.
 
     Raises CheckpointError for a damaged record and for one that is not the preset's run of its name,
-    DataError for a theory.json that is not JSON.
+    DataError for a damaged theory.json.
     """
     found, configs = read_records(results / "study"), expand(PRESET)
     runs = {name: run for name, run in found.items() if name in configs}
     for name, run in runs.items():
         _require_same(results / "study", name, run.config, configs[name])
-    return Evidence(runs, read_theory(results), results, tuple(found.keys() - runs.keys()))
+    return Evidence(runs, measured(experiments(), results), results, tuple(found.keys() - runs.keys()))
 
 
 def _require_same(store: Path, name: str, there: TrainConfig, now: TrainConfig) -> None:

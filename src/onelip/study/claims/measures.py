@@ -1,7 +1,9 @@
 """The numbers that claims read off one run.
 
 Losses and gradients of critics with different Lipschitz constants have different units; here they are divided
-by the critic's own constant, `upper` (proved) or `lower` (witnessed), at the step where they were measured.
+by the critic's own constant, `upper` (proved) or `lower` (witnessed), interpolated between certificates to
+the step where they were measured. A certificate is of the critic after a step, a loss from before its last
+update in it.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from jaxtyping import Float
 
 from onelip.study.claims.evidence import Evidence, Measure, is_finished
 from onelip.study.claims.statistics import PerSeed
-from onelip.study.store import Curve, StoredRun
+from onelip.study.store import StoredRun
 
 BOUNDS = {"upper": "proved", "lower": "witnessed"}
 SHARE = 0.1  # of the training, at its start and at its end
@@ -123,35 +125,20 @@ def largest(bound: str) -> Measure:
     return lambda run: float(run.curves[name].values.max()) if name in run.curves else math.nan
 
 
-def _scaled(run: StoredRun, name: str, bound: str) -> Curve:
-    """A curve over the critic's constant, from the first certificate on."""
-    curve = run.curves[name]
-    known = curve.steps >= run.curves[f"certificate/{bound}"].steps[0]
-    steps = curve.steps[known]
-    within = np.zeros(len(curve.steps)) if curve.deviations is None else curve.deviations
-    scale = constant(run, bound, steps)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return Curve(steps, curve.values[known] / scale, within[known] / scale)
+def deviation(name: str, bound: str, local: bool = False) -> Measure:
+    """Standard deviation of a curve over the critic's constant, from the first certificate on.
 
-
-def deviation(name: str, bound: str) -> Measure:
-    """Standard deviation over the training, of window means and within windows together."""
+    Of window means and within windows together; local: within windows alone.
+    """
 
     def measure(run: StoredRun) -> float:
-        curve = _scaled(run, name, bound)
-        assert curve.deviations is not None
-        return float(np.sqrt(curve.values.var() + (curve.deviations**2).mean()))
-
-    return measure
-
-
-def local_deviation(name: str, bound: str) -> Measure:
-    """Root mean square of the standard deviations within the windows of a stored curve."""
-
-    def measure(run: StoredRun) -> float:
-        curve = _scaled(run, name, bound)
-        assert curve.deviations is not None
-        return float(np.sqrt((curve.deviations**2).mean()))
+        curve = run.curves[name]
+        known = curve.steps >= run.curves[f"certificate/{bound}"].steps[0]
+        within = np.zeros(len(curve.steps)) if curve.deviations is None else curve.deviations
+        scale = constant(run, bound, curve.steps[known])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            means, within = curve.values[known] / scale, within[known] / scale
+            return float(np.sqrt((0 if local else means.var()) + (within**2).mean()))
 
     return measure
 

@@ -62,13 +62,16 @@ def _reading(found: Verdict) -> str:
     return f"{found.verdict} ({found.reason})" if found.reason else found.verdict
 
 
-def above(estimate: Estimate, limit: float) -> State:
-    """Whether a quantity exceeds a limit: open where the interval holds the limit."""
+def above(estimate: Estimate, limit: float, seeds: int = 0) -> State:
+    """Whether a quantity exceeds a limit: open where the interval holds the limit, or fewer seeds have it."""
+    if estimate.seeds < seeds:
+        return "open"
     return "holds" if estimate.above(limit) else "fails" if estimate.below(limit) else "open"
 
 
-def below(estimate: Estimate, limit: float) -> State:
-    return "holds" if estimate.below(limit) else "fails" if estimate.above(limit) else "open"
+def below(estimate: Estimate, limit: float, seeds: int = 0) -> State:
+    swapped: dict[State, State] = {"holds": "fails", "fails": "holds", "open": "open"}
+    return swapped[above(estimate, limit, seeds)]
 
 
 def certain(condition: bool) -> State:

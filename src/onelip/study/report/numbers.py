@@ -12,7 +12,7 @@ import numpy as np
 
 from onelip.study.figures import LAYER_COLORS, METHOD_COLORS, METHOD_TITLES, SMOOTHING_SHARE, layer_names
 from onelip.study.presets import PRESETS
-from onelip.study.records import DIGITS, WINDOWS, strip_rows, thinned
+from onelip.study.records import DIGITS, WINDOWS, drawn_steps, strip_rows, thinned
 from onelip.study.store import Curve, StoredRun
 
 VALUES = 150_000  # of all curves together, about, so that the page stays a few megabytes
@@ -161,10 +161,9 @@ def samples(runs: Sequence[StoredRun]) -> dict[str, dict[str, Any]]:
 
 def _shots(run: StoredRun) -> list[tuple[int, bytes]]:
     """The run's pictures with their steps: its own, or the rows of the one that a store keeps of seed 0."""
-    own = [path for path in run.pictures if path.stem.startswith("step-")]
-    if own:
-        return [(int(path.stem.removeprefix("step-")), path.read_bytes()) for path in own]
-    return strip_rows(run) if run.pictures and run.config.seed == 0 else []
+    if all(path.stem.startswith("step-") for path in run.pictures):
+        return [(step, path.read_bytes()) for step, path in zip(drawn_steps(run), run.pictures, strict=True)]
+    return strip_rows(run) if run.config.seed == 0 else []
 
 
 def _some(shots: list[tuple[int, bytes]], count: int) -> list[tuple[int, bytes]]:

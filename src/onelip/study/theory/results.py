@@ -20,7 +20,7 @@ def read_theory(folder: Path) -> dict[str, Any]:
         found = json.loads(path.read_text()) if path.exists() else {}
     except ValueError as error:
         raise DataError(f"{path} is not JSON ({error}): {_remedy(folder)}") from None
-    if not isinstance(found, dict) or not all(isinstance(e, dict) and "config" in e for e in found.values()):
+    if not isinstance(found, dict) or not all(_is_entry(entry) for entry in found.values()):
         raise DataError(f"{path} holds no experiments: {_remedy(folder)}")
     return found
 
@@ -30,6 +30,10 @@ def keep(folder: Path, name: str, entry: dict[str, Any]) -> None:
     path = folder / "theory.json"
     with locked(path):
         write_json(path, dict(sorted({**read_theory(folder), name: entry}.items())))
+
+
+def _is_entry(entry: Any) -> bool:
+    return isinstance(entry, dict) and "config" in entry and isinstance(entry.get("result"), dict)
 
 
 def _remedy(folder: Path) -> str:

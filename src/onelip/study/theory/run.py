@@ -83,7 +83,7 @@ def run_theory(
         raise ArgumentError("workers", "positive", workers, "pass --workers 2")
     (out / "theory").mkdir(parents=True, exist_ok=True)
     outcomes = []
-    for name in _kept(configs, out):
+    for name in measured(configs, out):
         outcomes.append(Outcome(name, "kept"))
         progress.finish(name, "kept: the same configuration was measured before")
     missing = {name: c for name, c in configs.items() if name not in {outcome.name for outcome in outcomes}}
@@ -94,9 +94,13 @@ def run_theory(
     return outcomes
 
 
-def _kept(configs: dict[str, Config], out: Path) -> list[str]:
-    stored = read_theory(out)
-    return [name for name, c in configs.items() if name in stored and stored[name]["config"] == _plain(c)]
+def measured(configs: dict[str, Config], out: Path) -> dict[str, Any]:
+    """What OUT/theory.json holds of these experiments with these configurations."""
+    return {
+        name: entry
+        for name, entry in read_theory(out).items()
+        if name in configs and entry["config"] == _plain(configs[name])
+    }
 
 
 def _plain(config: Config) -> Any:
