@@ -128,6 +128,8 @@ def evidence_line(claim: dict[str, Any], width: int) -> str:
         said.append(f"{escape(claim['effect_name'])}: {interval(Estimate(**claim['effect']))}")
     if claim["reason"]:
         said.append(escape(trimmed(shortened(claim["reason"]), width)))
+    if claim["known"]:
+        said.append(escape(claim["known"]))
     return "; ".join(said)
 
 

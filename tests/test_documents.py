@@ -92,7 +92,8 @@ def verdicts():
 
 def _measured(claim):
     if claim["missing"]:
-        return f"{len(claim['missing'])} are missing of {claim['sources']}"
+        known = f"; {claim['known']}" if claim["known"] else ""
+        return f"{len(claim['missing'])} are missing of {claim['sources']}{known}"
     effect = claim["effect"]
     said = [trimmed(claim["reason"], REASON)] if claim["reason"] else []
     if effect is not None:

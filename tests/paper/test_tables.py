@@ -130,6 +130,7 @@ def claim(verdict, reason="", effect=None):
         "reason": reason,
         "effect": effect,
         "effect_name": "A over B",
+        "known": "",
     }
 
 

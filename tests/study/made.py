@@ -81,6 +81,7 @@ CLAIMS = {
         "effect_name": "seconds over those of sn",
         "numbers": {"largest": 0.75},
         "missing": [],
+        "known": "",
     },
     "C2": {
         "claim": "It underfits.",
@@ -92,6 +93,7 @@ CLAIMS = {
         "effect_name": "",
         "numbers": {},
         "missing": ["sn-1", "sn-2"],
+        "known": "two seeds are worse",
     },
 }
 

@@ -370,6 +370,31 @@ def test_the_best_c_is_the_best_of_the_seeds_that_every_c_has():
     assert "Fréchet distance, best clip (clip) over gp" in numbers
 
 
+@pytest.mark.parametrize(
+    ("key", "changes", "theory", "known"),
+    [
+        ("C2", {"sn": {"share": 0.02}}, {}, "by default sn shows steps above 10 medians on 5 of 5 seeds"),
+        (
+            "C2",
+            {"sn-1": {"late": 11.0}},
+            {},
+            "by default sn shows later rise above 10 medians on 1 of 5 seeds",
+        ),
+        ("C2", {"none": {"growth": 1e4}}, {}, ""),
+        ("C8", {}, power(convolution=0.1), "after 3 iterations σ of convolutions is not within 1%"),
+        ("C8", {}, power(), ""),
+        ("C8", {}, {}, ""),
+    ],
+)
+def test_parts_that_are_decided_are_said_while_runs_are_missing(key, changes, theory, known):
+    whole = evidence_for(key, changes, theory)
+    kept = {name: run for name, run in whole.runs.items() if run.setting in ("sn", "none")}
+    claim = BY_KEY[key]
+    verdict = decide(claim, dataclasses.replace(whole, runs=kept))
+    assert (verdict.verdict, verdict.known) == ("undecided", known)
+    assert ("known already" in block(claim, verdict, Path("out"))) == bool(known)
+
+
 def test_every_claim_has_a_case_for_each_verdict():
     words = {(key, word) for key, word, *_ in CASES}
     assert words == {(key, w) for key in BY_KEY for w in ("supported", "refuted", "depends", "undecided")}

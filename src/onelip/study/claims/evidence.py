@@ -46,9 +46,6 @@ class Evidence:
         runs = [name for name in required_runs(needs) if name not in self.runs]
         return (*runs, *(f"theory: {name}" for name in needs.experiments if name not in self.theory))
 
-    def has_theory(self, needs: Needs) -> bool:
-        return all(name in self.theory for name in needs.experiments)
-
     def how_to_fill(self, needs: Needs) -> str:
         """How many runs are missing, which, and the commands that train them."""
         required = required_runs(needs)

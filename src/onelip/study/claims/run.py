@@ -48,6 +48,7 @@ def block(claim: Claim, verdict: Verdict, out: Path) -> str:
     if verdict.effect is not None:
         numbers = {verdict.effect_name: verdict.effect} | numbers
     details = [verdict.reason] if verdict.reason else []
+    details += [f"known already: {verdict.known}"] if verdict.known else []
     details += [f"{name}: {number(value)}" for name, value in list(numbers.items())[: SHOWN + 1]]
     if len(numbers) > SHOWN + 1:
         details.append(f"… and more in {out}")

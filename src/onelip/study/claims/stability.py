@@ -62,6 +62,17 @@ def exploding(evidence: Evidence) -> Verdict:
     return Verdict(word, reason, seen["sn"], "share of seeds that show a sign, sn", numbers)
 
 
+def exploding_by_default(evidence: Evidence) -> tuple[str, dict[str, Estimate | float]]:
+    """The signs that seeds of sn show at its default settings; what unconstrained seeds show, in numbers."""
+    runs = len(evidence.all_of("sn"))
+    counts = {s: {sign: _seeds_with(evidence, s, sign) for sign in SIGNS} for s in ("sn", "none")}
+    shown = [f"{sign} on {n} of {runs} seeds" for sign, n in counts["sn"].items() if n]
+    numbers: dict[str, Estimate | float] = {
+        f"seeds with {sign}, {s}": float(n) for s, signs in counts.items() for sign, n in signs.items()
+    }
+    return (f"by default sn shows {', '.join(shown)}" if shown else ""), numbers
+
+
 def _shows_a_sign(run: StoredRun) -> float:
     return float(not is_finished(run) or any(shown(run) for shown in SIGNS.values()))
 
@@ -143,6 +154,7 @@ EXPLODING = Claim(
     "depends.",
     Needs({"main": ("none", *METHODS, "sn-operator"), "settings": (), "settings-operator": ()}),
     exploding,
+    exploding_by_default,
 )
 OVERCORRECTING = Claim(
     "C6",

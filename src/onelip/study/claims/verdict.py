@@ -18,7 +18,8 @@ State = Literal["holds", "fails", "open"]
 class Verdict:
     """reason: the condition, or what is missing. effect: the headline number. numbers: all others, by name.
 
-    missing: names of the runs and experiments that are needed and not there.
+    missing: names of the runs and experiments that are needed and not there. known: what is decided all the
+    same.
     """
 
     verdict: Word
@@ -27,27 +28,27 @@ class Verdict:
     effect_name: str = ""
     numbers: dict[str, Estimate | float] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    known: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class Claim:
-    """preview: what the theory's experiments alone say, shown while runs are missing."""
+    """preview: what is known while runs are missing, in words and in numbers."""
 
     key: str
     sentence: str
     criterion: str
     needs: Needs
     judge: Callable[[Evidence], Verdict]
-    preview: Callable[[Evidence], dict[str, Estimate | float]] | None = None
+    preview: Callable[[Evidence], tuple[str, dict[str, Estimate | float]]] | None = None
 
 
 def decide(claim: Claim, evidence: Evidence) -> Verdict:
     """The claim's verdict; `undecided` where a run is missing or too few seeds stand behind the headline."""
     missing = evidence.missing(claim.needs)
     if missing:
-        shown = claim.preview is not None and evidence.has_theory(claim.needs)
-        numbers = claim.preview(evidence) if claim.preview is not None and shown else {}
-        return Verdict("undecided", evidence.how_to_fill(claim.needs), None, "", numbers, missing)
+        known, numbers = claim.preview(evidence) if claim.preview is not None else ("", {})
+        return Verdict("undecided", evidence.how_to_fill(claim.needs), None, "", numbers, missing, known)
     found = claim.judge(evidence)
     if found.verdict == "undecided":
         return found

@@ -11,7 +11,18 @@ from onelip.study.records import fuller, read_records
 from onelip.study.store import StoredRun, read_run
 from onelip.study.w1bench.records import read_records as read_benchmark
 
-_CLAIM = {"claim", "criterion", "sources", "verdict", "reason", "effect", "effect_name", "numbers", "missing"}
+_CLAIM = {
+    "claim",
+    "criterion",
+    "sources",
+    "verdict",
+    "reason",
+    "effect",
+    "effect_name",
+    "numbers",
+    "missing",
+    "known",
+}
 
 
 def read_study(path: Path) -> list[StoredRun]:

@@ -37,7 +37,12 @@ def claims_html(claims: dict[str, Any]) -> str:
 def _claim(key: str, claim: dict[str, Any]) -> str:
     effect = {} if claim["effect"] is None else {claim["effect_name"] or "effect": claim["effect"]}
     rows = [[name, _number(value)] for name, value in (effect | claim["numbers"]).items()]
-    facts = {"Why": claim["reason"], "Criterion": claim["criterion"], "Stands on": claim["sources"]}
+    facts = {
+        "Why": claim["reason"],
+        "Known already": claim["known"],
+        "Criterion": claim["criterion"],
+        "Stands on": claim["sources"],
+    }
     said = "".join(f"<dt>{term}</dt><dd>{escape(fact)}</dd>" for term, fact in facts.items() if fact)
     evidence = table_html(f"Numbers behind {key}", ("number", "value"), rows) if rows else ""
     if claim["missing"]:
