@@ -96,3 +96,27 @@ def test_a_convolution_at_two_sizes_has_two_norms_and_is_refused():
         UnknownOperatorError, match=r"'layer' is applied to inputs of \(1, 8, 8\) and of \(1, 4, 4\)"
     ):
         input_shapes(Twice(), (1, 8, 8))
+
+
+class Resized(nn.Module):
+    """A transposed convolution told how large its output is to be."""
+
+    def __init__(self, *, by_name: bool):
+        super().__init__()
+        self.layer, self.by_name = nn.ConvTranspose1d(1, 1, 3, stride=2, padding=1), by_name
+
+    def forward(self, x):
+        size = (2 * x.shape[-1],)
+        return self.layer(x, output_size=size) if self.by_name else self.layer(x, size)
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_a_transposed_convolution_called_with_an_output_size_is_refused(by_name):
+    with pytest.raises(UnknownOperatorError, match="'layer' is called with an output_size"):
+        input_shapes(Resized(by_name=by_name), (1, 1))
+
+
+def test_an_output_size_of_none_changes_nothing():
+    network = nn.Sequential(nn.ConvTranspose1d(1, 1, 3))
+    network.forward = lambda x: network[0](x, None)
+    assert input_shapes(network, (1, 4)) == {"0": (1, 4)}

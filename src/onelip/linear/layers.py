@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils import parametrize
 
-from onelip.errors import ArgumentError, UnknownOperatorError
+from onelip.errors import ArgumentError, OnelipError, UnknownOperatorError
 from onelip.linear.maps import Convolution, Dense, LinearMap, PaddingMode, padding_pairs
 
 LINEAR_LAYERS = (nn.Linear, _ConvNd)
@@ -166,13 +166,18 @@ def calls(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, list[tup
     """The shapes (no batch axis) that each linear layer inside `module` receives, one a call.
 
     One forward pass in eval mode for an input of `input_shape`, the training flags put back. Raises
-    ArgumentError where the module does not take it.
+    ArgumentError where the module does not take it, UnknownOperatorError for a call with an output_size.
     """
     received: dict[str, list[tuple[int, ...]]] = {}
 
-    def record(name: str, layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
+    def record(name: str, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # A hook returns None, or its result would replace the input.
         x = args[0] if args else kwargs["input"]
+        if (args[1] if len(args) > 1 else kwargs.get("output_size")) is not None:
+            raise UnknownOperatorError(
+                f"{name!r} is called with an output_size, which makes another operator of its weight: "
+                "set output_padding and leave it out"
+            )
         received.setdefault(name, []).append(tuple(x.shape[1:]))
 
     hooks = [
@@ -184,6 +189,8 @@ def calls(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, list[tup
     try:
         with torch.no_grad(), evaluating(module):
             module(torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device))
+    except OnelipError:
+        raise
     except (RuntimeError, ValueError) as error:
         said = " ".join(str(error).split())[:200]
         received_shape = f"{tuple(input_shape)}, for which it says: {said}"
