@@ -48,6 +48,11 @@ class Doubled(nn.Linear):
         return 2 * super().forward(input)
 
 
+def hooked(layer: nn.Module) -> nn.Module:
+    layer.register_forward_hook(lambda layer, args, output: 5 * output)
+    return layer
+
+
 UNKNOWN = [
     nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)),
     nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)),
@@ -172,6 +177,7 @@ def test_a_single_layer_is_a_module_too():
         ),
         (nn.Linear(2, 2), {"kind": "spectral", "exclude": "x"}, "exclude must be names or patterns of"),
         (nn.Linear(2, 2), {"kind": "spectral", "allow": ["x"]}, "allow must be names or patterns of"),
+        (hooked(nn.Linear(2, 2)), {"kind": "spectral"}, "without forward hooks, got module with"),
         (nn.ReLU(), {"kind": "spectral"}, "module must be a network with linear layers"),
         (constrain(nn.Linear(2, 2), "spectral"), {"kind": "spectral"}, "must be a plain parameter"),
         (
@@ -231,6 +237,15 @@ def test_soft_weights_below_the_target_are_baked_as_they_are():
     layer.weight.data.mul_(0.01)
     given = layer.weight.detach().clone()
     torch.testing.assert_close(bake(constrain(layer, "spectral", soft=True)).weight, given, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("proved", [bake, describe])
+def test_a_layer_with_forward_hooks_is_not_what_its_weight_says(proved):
+    network = constrain(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), "spectral")
+    proved(network)
+    hooked(network[1])
+    with pytest.raises(ArgumentError, match="without forward hooks, got 1 with"):
+        proved(network)
 
 
 def test_the_reshaped_kind_bounds_no_operator_and_cannot_be_baked():

@@ -133,6 +133,16 @@ class TenfoldConvolution(nn.Conv1d):
         return 10 * super()._conv_forward(input, weight, bias)
 
 
+def hooked(hook, where="register_forward_hook"):
+    layer = nn.Linear(2, 2)
+    getattr(layer, where)(hook)
+    return layer
+
+
+def five_times(layer, args, output=None):
+    return 5 * (args[0] if output is None else output)
+
+
 def padded(mode, width):
     return nn.Conv1d(1, 1, 3, padding=width, padding_mode=mode)
 
@@ -149,6 +159,8 @@ def padded(mode, width):
         ({"layer": padded("circular", 3), "input_shape": (1, 2)}, "large enough for the circular padding"),
         ({"layer": linear_map(nn.Linear(2, 2), (2,)), "input_shape": (3,)}, "input_shape must be .* own"),
         ({"layer": Tenfold(2, 2)}, "layer must be nn.Linear.* with the forward of torch"),
+        ({"layer": hooked(five_times)}, r"without forward hooks, got Linear\(.*\) with five_times: remove"),
+        ({"layer": hooked(five_times, "register_forward_pre_hook"), "name": "critic.3"}, "got critic.3 with"),
         ({"layer": TenfoldConvolution(1, 1, 3)}, "layer must be nn.Linear.* with the forward of torch"),
         (
             {"layer": spectral_norm(nn.Linear(2, 2))},
@@ -175,6 +187,13 @@ def test_a_parametrized_layer_is_read_without_being_advanced(training):
         torch.testing.assert_close(value, before[name], rtol=0, atol=0)
     layer.eval()
     assert truth(layer, (3, 8, 8)) in interval
+
+
+def test_hooks_that_torch_computes_another_tensor_with_do_no_harm():
+    layer = prune.l1_unstructured(nn.Linear(3, 2), "bias", 1)
+    assert truth(layer, (3,)) in operator_norm(layer)
+    hooked_layer = hooked(five_times)
+    assert reshaped_norm(hooked_layer) == reshaped_norm(hooked_layer.weight)
 
 
 def test_a_map_stands_for_itself():

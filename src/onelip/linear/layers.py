@@ -58,6 +58,19 @@ def require_linear(layer: nn.Module) -> None:
         )
 
 
+def require_no_hooks(layer: nn.Module, name: str) -> None:
+    """Raises ArgumentError for a layer with forward hooks, which may change its input and its output.
+
+    Those of torch.nn.utils only compute a tensor of the layer: `current_weight` refuses them for the weight.
+    """
+    hooks = [*layer._forward_pre_hooks.values(), *layer._forward_hooks.values()]
+    found = [hook for hook in hooks if not type(hook).__module__.startswith("torch.nn.utils.")]
+    if found:
+        called = ", ".join(getattr(hook, "__qualname__", type(hook).__qualname__) for hook in found)
+        remedy = "remove the hook and put it back afterwards; certify follows hooks"
+        raise ArgumentError("layer", "without forward hooks", f"{name} with {called}", remedy)
+
+
 def _convolution(layer: _ConvNd, input_shape: tuple[int, ...], weight: Tensor) -> Convolution:
     axes = len(layer.kernel_size)
     if len(input_shape) != axes + 1 or input_shape[0] != layer.in_channels:
