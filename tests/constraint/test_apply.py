@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn.utils import parametrizations as torch_parametrizations
 from torch.nn.utils import parametrize
 
+from onelip.constraint.apply import _check as check
 from onelip.constraint.apply import constrain
 from onelip.constraint.bake import bake
 from onelip.constraint.compiled import decode, encode
@@ -155,6 +156,7 @@ def test_a_single_layer_is_a_module_too():
             "kind must be one of spectral, spectral-reshaped, orthogonal",
         ),
         (nn.Linear(2, 2), {"kind": "spectral", "target": 0.0}, "target must be a positive number"),
+        (nn.Linear(2, 2), {"kind": "spectral", "target": 1e-42}, "target must be .* the range of float32"),
         (nn.Linear(2, 2), {"kind": "spectral", "network": -1.0}, "network must be a positive number"),
         (
             nn.Linear(2, 2),
@@ -191,6 +193,13 @@ def test_arguments_that_cannot_be_meant_are_refused_in_one_line(module, argument
     with pytest.raises(OnelipError, match=message) as error:
         constrain(module, **arguments)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("argument", ["target", "network", "tolerance"])
+def test_numbers_that_are_words_are_refused(argument):
+    given = {"target": 1.0, "network": None, "soft": False, "tolerance": None, "iterations": None}
+    with pytest.raises(ArgumentError, match=f"{argument} must be .*, got '1'"):
+        check("spectral", **given | {argument: "1"})
 
 
 def test_kernels_that_two_convolutions_share_cannot_be_orthogonal():
@@ -230,6 +239,22 @@ def test_a_baked_norm_is_proved_to_meet_the_target(make, shape, target):
         baked.weight, layer.weight, rtol=2 * operator_norm(layer, shape).relative_width + 1e-3, atol=1e-6
     )
     assert not any("onelip" in type(part).__module__ for part in baked.modules())
+
+
+def test_a_target_too_small_for_the_format_cannot_be_baked():
+    """The smallest number of float16 is 6e-8."""
+    layer = nn.Linear(3, 3, dtype=torch.float16)
+    nn.init.eye_(layer.weight)
+    constrain(layer, "orthogonal", target=5e-8)
+    with pytest.raises(ArgumentError, match=r"target of module must be .* weights of torch.float16"):
+        bake(layer)
+    assert 4.9e-8 <= operator_norm(bake(layer.float())).upper <= 5e-8
+
+
+def test_a_target_whose_inverse_half_precision_does_not_hold():
+    torch.manual_seed(0)
+    layer = constrain(nn.Linear(20, 20, dtype=torch.float16), "spectral", target=1e-5)
+    assert operator_norm(layer).upper == pytest.approx(1e-5, rel=0.02)
 
 
 def test_soft_weights_below_the_target_are_baked_as_they_are():
