@@ -257,6 +257,17 @@ def test_a_target_whose_inverse_half_precision_does_not_hold():
     assert operator_norm(layer).upper == pytest.approx(1e-5, rel=0.02)
 
 
+@pytest.mark.parametrize("kind", ["spectral", "orthogonal"])
+def test_autocast_around_changes_neither_description_nor_baked_weights(kind):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
+    constrain(network, kind, input_shape=(2, 6, 6))
+    described, baked = describe(network), bake(network).state_dict()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert describe(network) == described
+        torch.testing.assert_close(bake(network).state_dict(), baked, rtol=0, atol=0)
+
+
 def test_soft_weights_below_the_target_are_baked_as_they_are():
     layer = nn.Linear(3, 3)
     layer.weight.data.mul_(0.01)

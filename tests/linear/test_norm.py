@@ -51,6 +51,17 @@ def test_intervals_are_as_narrow_as_promised(layer, shape, method, width):
     assert interval.relative_width <= width
 
 
+AROUND = [lambda: torch.autocast("cpu", dtype=torch.bfloat16), torch.inference_mode, torch.no_grad]
+
+
+@pytest.mark.parametrize("around", AROUND, ids=["autocast", "inference", "no grad"])
+@pytest.mark.parametrize(("layer", "shape", "method", "width"), WIDTHS, ids=str)
+def test_the_same_interval_whatever_mode_is_around(layer, shape, method, width, around):
+    expected = operator_norm(default(layer), shape), reshaped_norm(layer)
+    with around():
+        assert (operator_norm(layer, shape), reshaped_norm(layer)) == expected
+
+
 SCALES = [
     *((torch.float32, scale) for scale in (1e-38, 1e-30, 1.0, 1e30, 1e37)),
     *((torch.float64, scale) for scale in (1e-310, 1e-200, 1e200, 1e307)),

@@ -13,6 +13,7 @@ from onelip.constraint.describe import Constraint, constraint_of
 from onelip.constraint.pickling import parametrizations, plain_class
 from onelip.constraint.together import forget
 from onelip.errors import ArgumentError
+from onelip.linear.autocast import without_autocast
 from onelip.linear.layers import current_weight
 from onelip.linear.norm import operator_norm
 
@@ -21,6 +22,7 @@ ATTEMPTS = 10
 
 
 @torch.no_grad()
+@without_autocast()
 def bake(module: M) -> M:
     """A plain copy of `module`: no constraint of ours in it, every norm at most its target, and proved so.
 

@@ -11,6 +11,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from onelip.errors import ArgumentError, NonFiniteError
 from onelip.linear.assembled import BlockGram, block_gram, factorisation_operations
+from onelip.linear.autocast import without_autocast
 from onelip.linear.cholesky import OUTWARD, UNDERFLOW, DenseGram, dense_gram, square_bound
 from onelip.linear.convolution import every_size_upper_bound, is_sharp, upper_bound
 from onelip.linear.interval import NormInterval
@@ -29,6 +30,7 @@ PROOF_STEPS, CIRCULAR_STEPS = 24, 5
 
 
 @torch.no_grad()
+@without_autocast()
 def operator_norm(
     layer: nn.Module | LinearMap,
     input_shape: tuple[int, ...] | None = None,
@@ -72,6 +74,7 @@ def operator_norm(
 
 
 @torch.no_grad()
+@without_autocast()
 def reshaped_norm(layer: nn.Module | Tensor, rtol: float = 1e-3, name: str | None = None) -> NormInterval:
     """The interval of ‖W.flatten(1)‖₂, the norm that Miyato et al. 2018 and torch normalise.
 
