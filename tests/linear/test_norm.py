@@ -154,6 +154,13 @@ def five_times(layer, args, output=None):
     return 5 * (args[0] if output is None else output)
 
 
+def stored(change) -> nn.Linear:
+    """A layer with its weight kept in another way."""
+    layer = nn.Linear(2, 2)
+    layer.weight = nn.Parameter(change(layer.weight.detach()))
+    return layer
+
+
 def padded(mode, width):
     return nn.Conv1d(1, 1, 3, padding=width, padding_mode=mode)
 
@@ -169,6 +176,17 @@ def padded(mode, width):
         ({"layer": padded("reflect", 2), "input_shape": (1, 2)}, "large enough for the reflect padding"),
         ({"layer": padded("circular", 3), "input_shape": (1, 2)}, "large enough for the circular padding"),
         ({"layer": linear_map(nn.Linear(2, 2), (2,)), "input_shape": (3,)}, "input_shape must be .* own"),
+        ({"layer": nn.Conv1d(3, 3, 2, padding=3), "input_shape": (3, -4)}, "a tuple of positive integers"),
+        ({"layer": nn.LazyLinear(2)}, "weight must be .* holds numbers, got one that is not initialised"),
+        ({"layer": nn.Linear(2, 2, device="meta")}, "weight must be .* got one on the meta device"),
+        ({"layer": Dense(torch.ones(2, 2, device="meta"))}, "weight must be .* got one on the meta device"),
+        (
+            {"layer": parametrizations.orthogonal(nn.Linear(2, 2)).to("meta")},
+            "weight must be .* got one on the meta device",
+        ),
+        ({"layer": stored(torch.Tensor.to_sparse)}, "weight must be a dense tensor .* torch.sparse_coo"),
+        ({"layer": stored(lambda w: w.to(torch.complex64))}, "weight must be of real numbers"),
+        ({"layer": stored(lambda w: w.to(torch.float8_e4m3fn))}, "real numbers of 16 bits or more"),
         ({"layer": Tenfold(2, 2)}, "layer must be nn.Linear.* with the forward of torch"),
         ({"layer": hooked(five_times)}, r"without forward hooks, got Linear\(.*\) with five_times: remove"),
         ({"layer": hooked(five_times, "register_forward_pre_hook"), "name": "critic.3"}, "got critic.3 with"),

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from onelip.errors import ArgumentError, UnknownOperatorError
-from onelip.linear.layers import is_linear, require_no_hooks
+from onelip.linear.layers import is_linear, require_no_hooks, require_numbers
 
 Names = str | Sequence[str]
 
@@ -26,8 +26,8 @@ def select(
     if not layers:
         raise ArgumentError("module", "a network with linear layers to constrain", repr(module), "see only=")
     for name, layer in layers.items():
-        if any(parameter.is_meta for parameter in layer.parameters()):
-            raise ArgumentError("module", "one that holds numbers", "the meta device", "load weights first")
+        for leaf, parameter in layer.named_parameters():
+            require_numbers(parameter, f"{name or 'module'}.{leaf}")
         if set(layer._parameters) != {"weight", "bias"}:
             raise ArgumentError(
                 f"{name or 'module'}.weight", "a plain parameter", "a computed one", "remove what computes it"

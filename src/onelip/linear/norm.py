@@ -15,7 +15,14 @@ from onelip.linear.autocast import without_autocast
 from onelip.linear.cholesky import OUTWARD, UNDERFLOW, DenseGram, dense_gram, square_bound
 from onelip.linear.convolution import every_size_upper_bound, is_sharp, upper_bound
 from onelip.linear.interval import NormInterval
-from onelip.linear.layers import ample_shape, current_weight, linear_map, require_no_hooks
+from onelip.linear.layers import (
+    ample_shape,
+    check_shape,
+    current_weight,
+    linear_map,
+    require_no_hooks,
+    require_numbers,
+)
 from onelip.linear.lower import attained, climb
 from onelip.linear.maps import Convolution, Dense, LinearMap
 from onelip.linear.power import start_vector
@@ -60,11 +67,14 @@ def operator_norm(
         raise ArgumentError("rtol", "between 1e-9 and 1", rtol, "1e-3 is the default")
     if method not in METHODS:
         raise ArgumentError("method", f"one of {METHODS}", repr(method), "leave it out for 'auto'")
-    if isinstance(layer, LinearMap) and input_shape not in (None, layer.in_shape):
+    if input_shape is not None:
+        check_shape(input_shape)
+    if isinstance(layer, LinearMap) and input_shape is not None and tuple(input_shape) != layer.in_shape:
         raise ArgumentError("input_shape", f"{layer.in_shape}, the map's own", input_shape, "leave it out")
     every_size = isinstance(layer, _ConvNd) and input_shape is None
     called = name or repr(layer)
     map = layer if isinstance(layer, LinearMap) else _map_of(layer, input_shape, called)
+    require_numbers(map.weight, "weight")
     weight, exponent = _scaled(map.weight.detach(), called)
     map = map.with_weight(weight)
     if not (stencil(map).weight if isinstance(map, Convolution) else weight).any():
@@ -95,6 +105,8 @@ def reshaped_norm(layer: nn.Module | Tensor, rtol: float = 1e-3, name: str | Non
 def _map_of(layer: nn.Module, input_shape: tuple[int, ...] | None, name: str) -> LinearMap:
     weight = current_weight(layer)
     require_no_hooks(layer, name)
+    if isinstance(layer, nn.Linear) and input_shape is None:
+        return Dense(weight)
     return linear_map(layer, ample_shape(layer) if input_shape is None else input_shape, weight)
 
 
