@@ -4,6 +4,8 @@ import io
 import json
 import os
 import pickle
+import random
+import re
 import zipfile
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from torch import nn
 import onelip
 from onelip.certificate.archive import read_program
 from onelip.certificate.certify import certify
-from onelip.errors import ArgumentError, DataError
+from onelip.errors import ArgumentError, DataError, OnelipError
 
 MODEL = "models/model.json"
 WEIGHTS = "data/weights/model_weights_config.json"
@@ -225,6 +227,58 @@ def test_missing_and_damaged_files_are_named(tmp_path, archive):
         read_program(edited(archive, {MODEL: b"{"}))
     with pytest.raises(DataError, match="damaged"):
         read_program(edited(archive, {MODEL: lambda document: document.pop("graph_module")}))
+
+
+def outcome(path: Path, content: bytes, x: torch.Tensor) -> tuple[str, torch.Tensor | None]:
+    """What the one line says, or what the program that was read makes of x."""
+    path.write_bytes(content)
+    try:
+        return "", read_program(path).module()(x)
+    except OnelipError as error:
+        return str(error), None
+
+
+# What a bit in the records around the members can hit, and what zipfile then raises.
+RECORDS = [
+    (b"PK\x01\x02", 10, 0, "NotImplementedError"),  # how a member is compressed
+    (b"PK\x01\x02", 8, 0, "RuntimeError"),  # whether it is encrypted
+    (b"PK\x01\x02", 46, 1, "BadZipFile"),  # its name
+    (b"PK\x01\x02", 16, 3, "BadZipFile"),  # its checksum
+    (b"PK\x01\x02", 45, 6, "EOFError|BadZipFile|OverflowError"),  # where it is
+    (b"PK\x03\x04", 30, 7, "UnicodeDecodeError"),  # its name once more
+    (b"PK\x06\x06", 43, 6, "OSError|BadZipFile"),  # how long the list of members is
+]
+
+
+@pytest.mark.parametrize(("record", "offset", "bit", "error"), RECORDS)
+def test_one_bit_off_in_a_record_is_damage(archive, record, offset, bit, error):
+    content = bytearray(archive.read_bytes())
+    content[content.rindex(record) + offset] ^= 1 << bit  # the sample inputs are a zip file, too
+    said, _ = outcome(archive, bytes(content), torch.zeros(4, 3))
+    assert re.search(f"model.pt2 is damaged: ({error})", said)
+
+
+def test_one_bit_off_anywhere_is_one_line_or_changes_nothing(program, archive, capfd, caplog):
+    content, x = archive.read_bytes(), torch.randn(4, 3)
+    expected, choose = program.module()(x), random.Random(0)
+    for _ in range(100):
+        flipped = bytearray(content)
+        flipped[choose.randrange(len(content))] ^= 1 << choose.randrange(8)
+        said, y = outcome(archive, bytes(flipped), x)
+        assert torch.equal(y, expected) if y is not None else "\n" not in said
+    assert not any(capfd.readouterr())
+    assert not caplog.records
+
+
+def test_what_torch_cannot_load_is_one_line_and_no_more(archive, capfd, caplog):
+    def rename(document):
+        document["graph_module"]["graph"]["nodes"][0]["inputs"][0]["arg"]["as_tensor"]["name"] = "z"
+
+    with pytest.raises(DataError, match="is damaged") as raised:
+        read_program(edited(archive, {MODEL: rename}))
+    assert "\n" not in str(raised.value)
+    assert not any(capfd.readouterr())
+    assert not caplog.records
 
 
 def test_a_constrained_network_is_to_be_baked_before_it_is_saved(tmp_path):

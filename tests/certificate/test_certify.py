@@ -173,8 +173,15 @@ def test_what_rounding_adds_is_no_witness_where_a_clamp_hides_it():
     assert certify(network, (1000,), starts=1, steps=10).lower <= 1
 
 
-@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_witnesses_are_found_where_gradients_are_off(mode):
+MODES = {
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+}
+
+
+@pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
+def test_what_is_switched_on_around_it_changes_no_certificate(mode):
     network = nn.Linear(6, 6)
     with mode():
         found = certify(network, (6,))

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from onelip.certificate.certify import certify
+from onelip.certificate.rules import effect_of
+from onelip.certificate.trace import trace
 from onelip.errors import ArgumentError, NonFiniteError, UnknownOperatorError
 from tests.certificate.functions import Function
 
@@ -156,6 +158,11 @@ EXACT = [
     ("conv, then copies", lambda x: F.conv2d(x, torch.ones(1, 1, 1, 1)) * torch.ones(4, 4), (1, 1, 1), 4),
     ("transposed conv, then copies", lambda x: F.conv_transpose2d(x, torch.ones(5, 1, 1, 1))
                                                * torch.ones(5, 1, 1), (5, 1, 1), 5),
+    ("sum of no entries", lambda x: x[:, :0].sum(1, keepdim=True) + x, (3,), 1),
+    ("running sum of no entries", lambda x: torch.cat([x[:, :0].cumsum(1), 2 * x], 1), (3,), 2),
+    ("einsum of no entries", lambda x: torch.einsum("bi,ij->bj", x[:, :0], torch.ones(0, 3)) + x, (3,), 1),
+    ("no entries on the left", lambda x: torch.ones(3, 0) @ x[:, :0] + x, (3, 3), 1),
+    ("no matrices", lambda x: torch.cat([x[:, :0] @ torch.ones(0, 4, 4), x], 1), (3, 3, 4), 1),
     ("average of another sign", lambda x: F.avg_pool2d(x, 2, divisor_override=-4), (1, 4, 4), 0.5),
 ]  # fmt: skip
 
@@ -230,6 +237,9 @@ UNBOUNDED = [
     ("lstm", lambda x: x, (3, 4), "product of two"),
     ("elu that grows", lambda x: torch.ops.aten.elu(x, 1, 1, -1), (3,), "exponentially"),
     ("deviation", lambda x: torch.native_layer_norm(x, [4], None, None, 1e-5)[2], (4,), "1/σ"),
+    ("sum in integers", lambda x: x.sum(1, dtype=torch.int64), (3,), "jumps"),
+    ("running sum in integers", lambda x: x.cumsum(1, dtype=torch.int64), (3,), "jumps"),
+    ("einsum of integers", lambda x: torch.einsum("bi,ij->bj", x.long(), torch.eye(3).long()), (3,), "jumps"),
     ("bits as another type", lambda x: x.view(torch.int32) * 1.0, (3,), "bits"),
 ]  # fmt: skip
 
@@ -284,6 +294,7 @@ def test_the_input_as_a_weight_has_no_bound(name, function):
         lambda x: x + math.nan,
         lambda x: F.leaky_relu(x, math.nan),
         lambda x: F.layer_norm(x, [3], eps=math.nan),
+        lambda x: x[:, :0].mean(1, keepdim=True) + x,
     ],
 )
 def test_numbers_that_are_nan_raise(function):
@@ -420,6 +431,12 @@ def test_an_operator_of_another_library_has_no_rule_of_aten_s():
 )
 def test_what_rounding_to_one_hides_is_still_above_one(function):
     assert certify(Function(function), (3,), starts=0).upper > 1
+
+
+def test_an_average_into_no_entries_is_zero():
+    """Not searched: torch cannot differentiate it."""
+    node = trace(Function(lambda x: F.adaptive_avg_pool1d(x, 0)), (1, 3)).output
+    assert effect_of(node).norm.upper == 0
 
 
 def test_random_operators_raise():

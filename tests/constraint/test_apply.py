@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn.utils import parametrizations as torch_parametrizations
 from torch.nn.utils import parametrize
 
+from onelip.constraint.apply import _check as check
 from onelip.constraint.apply import constrain
 from onelip.constraint.bake import bake
 from onelip.constraint.compiled import decode, encode
@@ -46,6 +47,11 @@ class DoubledConvolution(nn.Conv1d):
 class Doubled(nn.Linear):
     def forward(self, input):
         return 2 * super().forward(input)
+
+
+def hooked(layer: nn.Module) -> nn.Module:
+    layer.register_forward_hook(lambda layer, args, output: 5 * output)
+    return layer
 
 
 UNKNOWN = [
@@ -150,6 +156,7 @@ def test_a_single_layer_is_a_module_too():
             "kind must be one of spectral, spectral-reshaped, orthogonal",
         ),
         (nn.Linear(2, 2), {"kind": "spectral", "target": 0.0}, "target must be a positive number"),
+        (nn.Linear(2, 2), {"kind": "spectral", "target": 1e-42}, "target must be .* the range of float32"),
         (nn.Linear(2, 2), {"kind": "spectral", "network": -1.0}, "network must be a positive number"),
         (
             nn.Linear(2, 2),
@@ -172,6 +179,7 @@ def test_a_single_layer_is_a_module_too():
         ),
         (nn.Linear(2, 2), {"kind": "spectral", "exclude": "x"}, "exclude must be names or patterns of"),
         (nn.Linear(2, 2), {"kind": "spectral", "allow": ["x"]}, "allow must be names or patterns of"),
+        (hooked(nn.Linear(2, 2)), {"kind": "spectral"}, "without forward hooks, got module with"),
         (nn.ReLU(), {"kind": "spectral"}, "module must be a network with linear layers"),
         (constrain(nn.Linear(2, 2), "spectral"), {"kind": "spectral"}, "must be a plain parameter"),
         (
@@ -185,6 +193,13 @@ def test_arguments_that_cannot_be_meant_are_refused_in_one_line(module, argument
     with pytest.raises(OnelipError, match=message) as error:
         constrain(module, **arguments)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("argument", ["target", "network", "tolerance"])
+def test_numbers_that_are_words_are_refused(argument):
+    given = {"target": 1.0, "network": None, "soft": False, "tolerance": None, "iterations": None}
+    with pytest.raises(ArgumentError, match=f"{argument} must be .*, got '1'"):
+        check("spectral", **given | {argument: "1"})
 
 
 def test_kernels_that_two_convolutions_share_cannot_be_orthogonal():
@@ -226,11 +241,47 @@ def test_a_baked_norm_is_proved_to_meet_the_target(make, shape, target):
     assert not any("onelip" in type(part).__module__ for part in baked.modules())
 
 
+def test_a_target_too_small_for_the_format_cannot_be_baked():
+    """The smallest number of float16 is 6e-8."""
+    layer = nn.Linear(3, 3, dtype=torch.float16)
+    nn.init.eye_(layer.weight)
+    constrain(layer, "orthogonal", target=5e-8)
+    with pytest.raises(ArgumentError, match=r"target of module must be .* weights of torch.float16"):
+        bake(layer)
+    assert 4.9e-8 <= operator_norm(bake(layer.float())).upper <= 5e-8
+
+
+def test_a_target_whose_inverse_half_precision_does_not_hold():
+    torch.manual_seed(0)
+    layer = constrain(nn.Linear(20, 20, dtype=torch.float16), "spectral", target=1e-5)
+    assert operator_norm(layer).upper == pytest.approx(1e-5, rel=0.02)
+
+
+@pytest.mark.parametrize("kind", ["spectral", "orthogonal"])
+def test_autocast_around_changes_neither_description_nor_baked_weights(kind):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
+    constrain(network, kind, input_shape=(2, 6, 6))
+    described, baked = describe(network), bake(network).state_dict()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert describe(network) == described
+        torch.testing.assert_close(bake(network).state_dict(), baked, rtol=0, atol=0)
+
+
 def test_soft_weights_below_the_target_are_baked_as_they_are():
     layer = nn.Linear(3, 3)
     layer.weight.data.mul_(0.01)
     given = layer.weight.detach().clone()
     torch.testing.assert_close(bake(constrain(layer, "spectral", soft=True)).weight, given, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("proved", [bake, describe])
+def test_a_layer_with_forward_hooks_is_not_what_its_weight_says(proved):
+    network = constrain(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), "spectral")
+    proved(network)
+    hooked(network[1])
+    with pytest.raises(ArgumentError, match="without forward hooks, got 1 with"):
+        proved(network)
 
 
 def test_the_reshaped_kind_bounds_no_operator_and_cannot_be_baked():

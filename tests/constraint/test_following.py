@@ -117,8 +117,10 @@ def test_uninitialised_memory_is_filled_by_loading():
 
 
 def test_a_module_without_numbers_is_refused():
-    with pytest.raises(ArgumentError, match="module must be one that holds numbers"):
+    with pytest.raises(ArgumentError, match=r"module\.weight must be a dense tensor that holds numbers"):
         constrain(nn.Linear(2, 2, device="meta"), "spectral")
+    with pytest.raises(ArgumentError, match=r"1\.weight must be of real numbers .*, got torch.complex64"):
+        constrain(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2, dtype=torch.complex64)), "spectral")
 
 
 def test_functional_transforms_work_where_the_weight_was_seen_before():

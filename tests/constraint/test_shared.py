@@ -161,6 +161,35 @@ def test_moving_a_module_makes_the_weight_anew():
     assert layer.double().weight.dtype == torch.float64
 
 
+@MODES
+@ROWS
+def test_a_norm_beyond_the_largest_number_of_half_precision(mode, rows):
+    """The weight in use and its gradient are those of single precision, to the resolution of half."""
+    weight = 60000 * torch.rand(rows, 400, generator=torch.Generator().manual_seed(0)).half()
+    used, slope = [], []
+    for dtype in (torch.float16, torch.float32):
+        layer = nn.Linear(400, rows, dtype=dtype)
+        layer.weight.data.copy_(weight)
+        constrain(layer, "spectral").train(mode)
+        raw(layer).data[0] *= 0.5
+        (1e4 * layer.weight.float()[0, :9].sum()).backward()
+        used.append(layer.weight.float())
+        slope.append(raw(layer).grad.float())
+    torch.testing.assert_close(*used, rtol=0.01, atol=1e-4)
+    torch.testing.assert_close(*slope, rtol=0.01, atol=1e-3)
+    assert used[0].norm() > 0.9
+
+
+def test_a_large_weight_in_half_precision_is_followed_for_ever():
+    layer = nn.Linear(900, 900, dtype=torch.float16)
+    layer.weight.data.fill_(50000)
+    constrain(layer, "spectral")
+    for factor in (0.999, 0.99, 0.97):
+        raw(layer).data[:450] *= factor
+        _ = layer.weight
+    assert layer.parametrizations.weight[0].reach.isfinite()
+
+
 def test_no_more_than_one_weight_is_held():
     layer = linear()
     first = weakref.ref(layer.weight)

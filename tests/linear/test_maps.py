@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from onelip.errors import ArgumentError, UnknownOperatorError
-from onelip.linear.layers import input_shapes, linear_map
+from onelip.linear.layers import check_shape, input_shapes, linear_map
 from onelip.linear.power import power_iteration, start_vector
 
 LAYERS = [
@@ -76,6 +76,7 @@ def test_zero_weight_gives_zero_not_nan():
         (nn.ReLU(), (3,), "layer must be nn.Linear"),
         (nn.Conv2d(3, 4, 3), (1, 8, 8), r"input_shape must be \(3, size, size\)"),
         (nn.Conv2d(3, 4, 9), (3, 8, 8), "large enough for the kernel"),
+        (nn.Conv1d(3, 4, 2, padding=3), (3, -4), "input_shape must be a tuple of positive integers"),
     ],
 )
 def test_what_is_no_linear_map_is_refused_in_one_line(layer, shape, message):
@@ -96,3 +97,64 @@ def test_a_convolution_at_two_sizes_has_two_norms_and_is_refused():
         UnknownOperatorError, match=r"'layer' is applied to inputs of \(1, 8, 8\) and of \(1, 4, 4\)"
     ):
         input_shapes(Twice(), (1, 8, 8))
+
+
+@pytest.mark.parametrize("shape", [5, "15", None, (1, 8.0, 8), (3, -4), (0,)])
+def test_a_shape_is_a_tuple_of_positive_integers(shape):
+    with pytest.raises(ArgumentError, match="input_shape must be a tuple of positive integers, got"):
+        check_shape(shape)
+
+
+class Particular(nn.Module):
+    """Refuses an input in a way of its own."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.layer, self.how = nn.Linear(3, 3), how
+
+    def forward(self, x):
+        if self.how == "assertion":
+            assert x.shape[1] == 1
+        if self.how == "index":
+            return x.shape[3]
+        return self.layer(x) if self.how == "dimension" else self.forward()
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("assertion", "Assert"),
+        ("index", "IndexError"),
+        ("dimension", "RuntimeError"),
+        ("argument", "TypeError"),
+    ],
+)
+def test_whatever_a_module_says_of_a_wrong_shape_is_one_line(how, said):
+    wanted = rf"input_shape must be one that the module takes, got \(2, 4\), for which it says: {said}"
+    with pytest.raises(ArgumentError, match=wanted) as raised:
+        input_shapes(Particular(how), (2, 4))
+    assert "\n" not in str(raised.value)
+
+
+class Resized(nn.Module):
+    """A transposed convolution told how large its output is to be."""
+
+    def __init__(self, *, by_name: bool):
+        super().__init__()
+        self.layer, self.by_name = nn.ConvTranspose1d(1, 1, 3, stride=2, padding=1), by_name
+
+    def forward(self, x):
+        size = (2 * x.shape[-1],)
+        return self.layer(x, output_size=size) if self.by_name else self.layer(x, size)
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_a_transposed_convolution_called_with_an_output_size_is_refused(by_name):
+    with pytest.raises(UnknownOperatorError, match="'layer' is called with an output_size"):
+        input_shapes(Resized(by_name=by_name), (1, 1))
+
+
+def test_an_output_size_of_none_changes_nothing():
+    network = nn.Sequential(nn.ConvTranspose1d(1, 1, 3))
+    network.forward = lambda x: network[0](x, None)
+    assert input_shapes(network, (1, 4)) == {"0": (1, 4)}

@@ -51,6 +51,17 @@ def test_intervals_are_as_narrow_as_promised(layer, shape, method, width):
     assert interval.relative_width <= width
 
 
+AROUND = [lambda: torch.autocast("cpu", dtype=torch.bfloat16), torch.inference_mode, torch.no_grad]
+
+
+@pytest.mark.parametrize("around", AROUND, ids=["autocast", "inference", "no grad"])
+@pytest.mark.parametrize(("layer", "shape", "method", "width"), WIDTHS, ids=str)
+def test_the_same_interval_whatever_mode_is_around(layer, shape, method, width, around):
+    expected = operator_norm(default(layer), shape), reshaped_norm(layer)
+    with around():
+        assert (operator_norm(layer, shape), reshaped_norm(layer)) == expected
+
+
 SCALES = [
     *((torch.float32, scale) for scale in (1e-38, 1e-30, 1.0, 1e30, 1e37)),
     *((torch.float64, scale) for scale in (1e-310, 1e-200, 1e200, 1e307)),
@@ -133,6 +144,23 @@ class TenfoldConvolution(nn.Conv1d):
         return 10 * super()._conv_forward(input, weight, bias)
 
 
+def hooked(hook, where="register_forward_hook"):
+    layer = nn.Linear(2, 2)
+    getattr(layer, where)(hook)
+    return layer
+
+
+def five_times(layer, args, output=None):
+    return 5 * (args[0] if output is None else output)
+
+
+def stored(change) -> nn.Linear:
+    """A layer with its weight kept in another way."""
+    layer = nn.Linear(2, 2)
+    layer.weight = nn.Parameter(change(layer.weight.detach()))
+    return layer
+
+
 def padded(mode, width):
     return nn.Conv1d(1, 1, 3, padding=width, padding_mode=mode)
 
@@ -148,7 +176,20 @@ def padded(mode, width):
         ({"layer": padded("reflect", 2), "input_shape": (1, 2)}, "large enough for the reflect padding"),
         ({"layer": padded("circular", 3), "input_shape": (1, 2)}, "large enough for the circular padding"),
         ({"layer": linear_map(nn.Linear(2, 2), (2,)), "input_shape": (3,)}, "input_shape must be .* own"),
+        ({"layer": nn.Conv1d(3, 3, 2, padding=3), "input_shape": (3, -4)}, "a tuple of positive integers"),
+        ({"layer": nn.LazyLinear(2)}, "weight must be .* holds numbers, got one that is not initialised"),
+        ({"layer": nn.Linear(2, 2, device="meta")}, "weight must be .* got one on the meta device"),
+        ({"layer": Dense(torch.ones(2, 2, device="meta"))}, "weight must be .* got one on the meta device"),
+        (
+            {"layer": parametrizations.orthogonal(nn.Linear(2, 2)).to("meta")},
+            "weight must be .* got one on the meta device",
+        ),
+        ({"layer": stored(torch.Tensor.to_sparse)}, "weight must be a dense tensor .* torch.sparse_coo"),
+        ({"layer": stored(lambda w: w.to(torch.complex64))}, "weight must be of real numbers"),
+        ({"layer": stored(lambda w: w.to(torch.float8_e4m3fn))}, "real numbers of 16 bits or more"),
         ({"layer": Tenfold(2, 2)}, "layer must be nn.Linear.* with the forward of torch"),
+        ({"layer": hooked(five_times)}, r"without forward hooks, got Linear\(.*\) with five_times: remove"),
+        ({"layer": hooked(five_times, "register_forward_pre_hook"), "name": "critic.3"}, "got critic.3 with"),
         ({"layer": TenfoldConvolution(1, 1, 3)}, "layer must be nn.Linear.* with the forward of torch"),
         (
             {"layer": spectral_norm(nn.Linear(2, 2))},
@@ -175,6 +216,13 @@ def test_a_parametrized_layer_is_read_without_being_advanced(training):
         torch.testing.assert_close(value, before[name], rtol=0, atol=0)
     layer.eval()
     assert truth(layer, (3, 8, 8)) in interval
+
+
+def test_hooks_that_torch_computes_another_tensor_with_do_no_harm():
+    layer = prune.l1_unstructured(nn.Linear(3, 2), "bias", 1)
+    assert truth(layer, (3,)) in operator_norm(layer)
+    hooked_layer = hooked(five_times)
+    assert reshaped_norm(hooked_layer) == reshaped_norm(hooked_layer.weight)
 
 
 def test_a_map_stands_for_itself():

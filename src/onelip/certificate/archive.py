@@ -14,14 +14,14 @@ import json
 import re
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch.export import ExportedProgram
-from torch.export.pt2_archive._package import PT2ArchiveWriter
+from torch.export.pt2_archive._package import PT2ArchiveWriter, load_pt2
 
-from onelip.errors import ArgumentError, DataError
+from onelip.errors import ArgumentError, DataError, OnelipError
 
 _MODEL = "models/model.json"
 _SAMPLES = "data/sample_inputs/model.pt"
@@ -60,28 +60,40 @@ def read_program(path: Path) -> ExportedProgram:
             writer.write_bytes(name, content)
         writer.write_bytes(_SAMPLES, b"")
     buffer.seek(0)
+    with _damage_named(path):
+        # torch.export.load would log what goes wrong with its traceback, and raise something else.
+        return load_pt2(buffer).exported_programs["model"]
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """A damaged archive fails in many ways: each becomes one line."""
     try:
-        return torch.export.load(buffer)
-    except Exception as error:  # a damaged archive fails in many ways
-        raise DataError(f"{path} is damaged: {type(error).__name__}: {str(error).splitlines()[0]}") from error
+        yield
+    except OnelipError:
+        raise
+    except Exception as error:
+        said = (str(error).splitlines() or [""])[0]
+        raise DataError(f"{path} is damaged: {type(error).__name__}: {said}") from error
 
 
 def _members(path: Path) -> dict[str, bytes]:
-    """Name, without the archive's folder, and content of every member."""
+    """Name, without the archive's folder, and content of every member, each of its checksum."""
     if not path.is_file():
         found = "a folder" if path.is_dir() else "not there"
         raise ArgumentError(
             "file", "an exported program (.pt2)", f"{path}, which is {found}", "check the path"
         )
-    if not zipfile.is_zipfile(path):
-        raise _not_a_program(path, "a pickle or another format")
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-        if len(set(names)) != len(names):
-            raise DataError(f"{path} holds two members of one name")
-        if any(name.endswith("data.pkl") for name in names):
-            raise _not_a_program(path, "a pickle written by torch.save or torch.jit.save")
-        members = {name.partition("/")[2]: archive.read(name) for name in names}
+    with _damage_named(path):
+        if not zipfile.is_zipfile(path):
+            raise _not_a_program(path, "a pickle or another format")
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            if len(set(names)) != len(names):
+                raise DataError(f"{path} holds two members of one name")
+            if any(name.endswith("data.pkl") for name in names):
+                raise _not_a_program(path, "a pickle written by torch.save or torch.jit.save")
+            members = {name.partition("/")[2]: archive.read(name) for name in names}
     if _MODEL not in members or members.get("archive_format") != b"pt2":
         raise _not_a_program(path, "a zip file of another kind, or of torch before 2.8")
     return members

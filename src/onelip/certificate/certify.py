@@ -17,6 +17,7 @@ from onelip.certificate.graph import Node
 from onelip.certificate.probe import Witness, probe, ratio
 from onelip.certificate.trace import trace
 from onelip.errors import ArgumentError, ContradictionError
+from onelip.linear.autocast import without_autocast
 from onelip.linear.interval import NormInterval
 from onelip.linear.maps import Convolution, LinearMap
 from onelip.linear.norm import reshaped_norm
@@ -73,6 +74,7 @@ class Certificate:
         return ratio(trace(module, self.input_shape), self.witness.x, self.witness.y)
 
 
+@without_autocast()
 @torch.inference_mode(False)
 def certify(
     module: nn.Module | ExportedProgram,

@@ -11,7 +11,7 @@ from torch import Tensor
 from onelip.certificate.effects import Effect, Linear, Unbounded, up
 from onelip.certificate.graph import Node
 from onelip.certificate.nodes import argument, axes_of, is_data, only_first, per_axis
-from onelip.errors import UnknownOperatorError
+from onelip.errors import NonFiniteError, UnknownOperatorError
 from onelip.linear.interval import NormInterval
 from onelip.linear.maps import Convolution, Dense, LinearMap, padding_pairs
 from onelip.linear.norm import operator_norm
@@ -20,6 +20,7 @@ Rule = Callable[[Node], Effect]
 ASSEMBLED_ENTRIES = 2**22  # of a dense matrix that is worth building: 32 MB
 RTOL = 1e-5  # of each norm: a deep product keeps its digits
 _DYNAMIC = Unbounded(why="a product of two tensors that depend on the input")
+_WHOLE = Unbounded(why="a sum of whole numbers jumps")
 
 
 def _weighted(rule: Rule) -> Rule:
@@ -67,11 +68,13 @@ def _matmul(node: Node) -> Effect:
         raise UnknownOperatorError(
             f"no sound rule for {node.place} with shapes {x.shape} and {tuple(C.shape)}"
         )
+    axis, apply = (-1, lambda x: x @ C) if is_data(a) else (-2, lambda x: C @ x)
+    if _is_empty(node):
+        return _zero(node, (axis,))
     matrices = C.reshape(-1, *C.shape[-2:])
     norms = [_norm(Dense(matrix), node) for matrix in matrices]
     copies = math.prod(node.shape[:-2]) / math.prod(x.shape[:-2])
     norm = NormInterval(0.0, up(max(n.upper for n in norms) * math.sqrt(copies), 3), norms[0].method)
-    axis, apply = (-1, lambda x: x @ C) if is_data(a) else (-2, lambda x: C @ x)
     return Linear(axes=(axis,), apply=apply, norm=norm)
 
 
@@ -109,6 +112,19 @@ def _all_but(axis: int, rank: int) -> tuple[int, ...]:
     return tuple(other for other in range(rank) if other != axis)
 
 
+def _is_empty(node: Node) -> bool:
+    """Whether the node's input or its output has no entries."""
+    return 0 in (*node.inputs[0].shape, *node.shape)
+
+
+def _zero(node: Node, axes: tuple[int, ...]) -> Effect:
+    """Nothing reaches the output, which may be NaN by itself: the mean of no entries is."""
+    value = node.evaluate({node.inputs[0]: torch.zeros(node.inputs[0].shape, dtype=torch.float64)})
+    if not value.isfinite().all():
+        raise NonFiniteError(f"{node.place} makes NaN of an empty tensor")
+    return Linear(axes=axes, apply=lambda x: x.new_zeros(node.shape), norm=NormInterval(0.0, 0.0, "empty"))
+
+
 def _nonnegative(axes: Callable[[Node], tuple[int, ...]]) -> Rule:
     """A map P ≥ 0, or P ≤ 0, on one input, by Schur's test: ‖P‖₂² ≤ max row sum · max column sum of |P|.
 
@@ -116,6 +132,10 @@ def _nonnegative(axes: Callable[[Node], tuple[int, ...]]) -> Rule:
     """
 
     def rule(node: Node) -> Effect:
+        if not node.dtype.is_floating_point:
+            return _WHOLE
+        if _is_empty(node):
+            return _zero(node, axes(node))
         x = torch.ones(node.inputs[0].shape, dtype=torch.float64, requires_grad=True)
         with torch.enable_grad():
             rows = node.evaluate({node.inputs[0]: x})
@@ -142,6 +162,10 @@ def _assembled(axes: Callable[[Node], tuple[int, ...]]) -> Rule:
         batch, size = u.shape[0], math.prod(u.shape[1:])
         if len(node.uses) > 1:
             return _DYNAMIC
+        if not node.dtype.is_floating_point:
+            return _WHOLE
+        if _is_empty(node):
+            return _zero(node, axes(node))
         if size * math.prod(node.shape[1:]) > ASSEMBLED_ENTRIES:
             raise UnknownOperatorError(f"no sound rule for {node.place} on as many as {size} entries")
         basis = torch.eye(size, dtype=torch.float64).reshape(size, *u.shape[1:])

@@ -9,11 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from onelip.errors import ArgumentError
+from onelip.linear.layers import require_dense
 
 
 @contextmanager
 def unchanged(module: nn.Module) -> Iterator[None]:
-    """Put back what forward changes, and raise ArgumentError that names it."""
+    """Put back what forward changes, and raise ArgumentError that names it, or what holds no numbers."""
+    for name, tensor in _stored(module).items():
+        require_dense(tensor, name)
     before = {name: (tensor, tensor.detach().clone()) for name, tensor in _stored(module).items()}
     try:
         yield

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple, TypeVar, cast
+from numbers import Real
+from typing import NamedTuple, TypeGuard, TypeVar, cast
 
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
@@ -26,6 +26,7 @@ from onelip.linear.maps import Convolution, Dense, LinearMap
 M = TypeVar("M", bound=nn.Module)
 KINDS = ("spectral", "spectral-reshaped", "orthogonal")
 TOLERANCE = 0.01
+SMALLEST = 2.0**-126  # normal number of float32
 
 
 def constrain(
@@ -172,24 +173,29 @@ class _Operator(NamedTuple):
 
 def _check(
     kind: str,
-    target: float,
-    network: float | None,
+    target: object,
+    network: object,
     soft: bool,
-    tolerance: float | None,
-    iterations: int | None,
+    tolerance: object,
+    iterations: object,
 ) -> None:
     if kind not in KINDS:
         raise ArgumentError("kind", f"one of {', '.join(KINDS)}", repr(kind), "see the docstring")
     for argument, value in (("target", target), ("network", network)):
-        if value is not None and not 0 < value < math.inf:
-            raise ArgumentError(argument, "a positive number", value, "1.0 makes the layer 1-Lipschitz")
+        if value is not None and not (_is_number(value) and SMALLEST <= value <= 1 / SMALLEST):
+            requirement = "a positive number within the range of float32"
+            raise ArgumentError(argument, requirement, repr(value), "1.0 makes the layer 1-Lipschitz")
     if network is not None and target != 1.0:
         raise ArgumentError("network", "given without target", (target, network), "pass one of them")
-    if tolerance is not None and not 0 < tolerance < 1:
-        raise ArgumentError("tolerance", "between 0 and 1", tolerance, "0.01 is the default")
+    if tolerance is not None and not (_is_number(tolerance) and 0 < tolerance < 1):
+        raise ArgumentError("tolerance", "between 0 and 1", repr(tolerance), "0.01 is the default")
     if iterations is not None and not (isinstance(iterations, int) and iterations >= 1):
         raise ArgumentError("iterations", "a positive integer", iterations, "torch uses 1")
     if iterations is not None and tolerance is not None:
         raise ArgumentError("iterations", "given without tolerance", (iterations, tolerance), "pass one")
     if kind == "orthogonal" and (soft or tolerance is not None or iterations is not None):
         raise ArgumentError("options", "left out for kind 'orthogonal'", "soft or an accuracy", "it is exact")
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, Real)

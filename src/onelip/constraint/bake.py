@@ -13,6 +13,7 @@ from onelip.constraint.describe import Constraint, constraint_of
 from onelip.constraint.pickling import parametrizations, plain_class
 from onelip.constraint.together import forget
 from onelip.errors import ArgumentError
+from onelip.linear.autocast import without_autocast
 from onelip.linear.layers import current_weight
 from onelip.linear.norm import operator_norm
 
@@ -21,12 +22,14 @@ ATTEMPTS = 10
 
 
 @torch.no_grad()
+@without_autocast()
 def bake(module: M) -> M:
     """A plain copy of `module`: no constraint of ours in it, every norm at most its target, and proved so.
 
     Each weight is the one used in eval mode, divided by the upper end of its interval over the target; if
     only a bound was asked for (soft, orthogonal) it is left as it is where that holds already. Outputs move
-    by what the intervals are wide. Raises ArgumentError for kind "spectral-reshaped": it bounds no operator.
+    by what the intervals are wide. Raises ArgumentError for kind "spectral-reshaped", which bounds no
+    operator, and for a target that is too small for the format of the weights.
 
     >>> from onelip.constraint.apply import constrain
     >>> plain = bake(constrain(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), "spectral"))
@@ -76,4 +79,6 @@ def _shrink(name: str, layer: nn.Module, constraint: Constraint) -> None:
         if upper == 0 or (upper <= constraint.target and (attempt > 0 or constraint.soft)):
             return
         weight.mul_(constraint.target / upper * (1 - 4 * torch.finfo(weight.dtype).eps))
-    raise AssertionError(f"no scale of {name} was proved to meet {constraint.target}")
+    # The smallest numbers of a format no longer scale.
+    requirement, remedy = f"one that weights of {weight.dtype} can meet", "call module.float() before"
+    raise ArgumentError(f"the target of {name or 'module'}", requirement, constraint.target, remedy)

@@ -11,6 +11,7 @@ from torch.nn.utils import parametrize
 from onelip.constraint.orthogonal import OrthogonalKernel, OrthogonalMatrix
 from onelip.constraint.pickling import parametrizations
 from onelip.constraint.spectral import SpectralNorm
+from onelip.linear.autocast import without_autocast
 from onelip.linear.interval import NormInterval
 from onelip.linear.layers import LINEAR_LAYERS
 from onelip.linear.norm import operator_norm
@@ -56,6 +57,7 @@ class Description:
         return "\n".join(lines + [f"left alone: {name} ({reason})" for name, reason in self.left_alone])
 
 
+@without_autocast()
 def describe(module: nn.Module) -> Description:
     """Per constrained layer its kind, target and interval; and what was left unconstrained, and why.
 

@@ -96,7 +96,9 @@ def _renew(scaled: Scaled, estimate: Estimate, far: Tensor, drift: float, tolera
     stretch = 0.5 if missed > tolerance else 2.0 if missed < tolerance / 4 else 1.0
     unit = tolerance * leading.sigma * scaled.factor
     reach = stretch * estimate.reach.item()
-    estimate.reach.fill_(min(max(reach, SHORTEST_REACH * unit), LONGEST_REACH * unit))
+    # An infinite one, in half precision, would end all renewals.
+    longest = min(LONGEST_REACH * unit, torch.finfo(estimate.reach.dtype).max)
+    estimate.reach.fill_(min(max(reach, SHORTEST_REACH * unit), longest))
 
 
 def _take(map: LinearMap, leading: Leading, estimate: Estimate) -> None:

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from onelip.errors import ArgumentError, UnknownOperatorError
-from onelip.linear.layers import is_linear
+from onelip.linear.layers import is_linear, require_no_hooks, require_numbers
 
 Names = str | Sequence[str]
 
@@ -16,7 +16,7 @@ Names = str | Sequence[str]
 def select(
     module: nn.Module, only: Names, exclude: Names, allow: Sequence[str | type[nn.Module]]
 ) -> dict[str, nn.Module]:
-    """The linear layers whose names match `only`, not `exclude`; their weights must be plain parameters."""
+    """The linear layers whose names match `only`, not `exclude`; plain parameters and no forward hooks."""
     named = linear_layers(module, allow)
     layers = {n: layer for n, layer in named.items() if _matches(n, only) and not _matches(n, exclude)}
     if named:
@@ -26,12 +26,13 @@ def select(
     if not layers:
         raise ArgumentError("module", "a network with linear layers to constrain", repr(module), "see only=")
     for name, layer in layers.items():
-        if any(parameter.is_meta for parameter in layer.parameters()):
-            raise ArgumentError("module", "one that holds numbers", "the meta device", "load weights first")
+        for leaf, parameter in layer.named_parameters():
+            require_numbers(parameter, f"{name or 'module'}.{leaf}")
         if set(layer._parameters) != {"weight", "bias"}:
             raise ArgumentError(
                 f"{name or 'module'}.weight", "a plain parameter", "a computed one", "remove what computes it"
             )
+        require_no_hooks(layer, name or "module")
     return layers
 
 

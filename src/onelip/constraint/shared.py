@@ -19,7 +19,10 @@ CHANGED = (
 
 
 class Division(NamedTuple):
-    """W ↦ W / level(W), level(W) = idle + ⟨G, W⟩ / target, if soft at least 1; slope is G, flattened."""
+    """W ↦ W / level(W), level(W) = idle + ⟨G, W⟩ / target, if soft at least 1; slope is G, flattened.
+
+    The level is a number of single precision at least: half's largest is 65504.
+    """
 
     slope: Tensor
     idle: Tensor
@@ -28,13 +31,24 @@ class Division(NamedTuple):
 
     def raw_level(self, weight: Tensor) -> Tensor:
         """The level before what `soft` makes of it."""
-        return torch.add(self.idle, torch.dot(self.slope, weight.flatten()), alpha=1 / self.target)
+        sigma = torch.dot(single(self.slope), single(weight).flatten())
+        return torch.add(self.idle, sigma, alpha=1 / self.target)
 
     def level(self, raw: Tensor) -> Tensor:
         return raw.clamp_min(1) if self.soft else raw
 
     def __call__(self, weight: Tensor) -> Tensor:
-        return weight / self.level(self.raw_level(weight))
+        return divided(weight, self.level(self.raw_level(weight)))
+
+
+def single(x: Tensor) -> Tensor:
+    """x in single precision where it has less."""
+    return x.float() if x.dtype.itemsize < 4 else x
+
+
+def divided(weight: Tensor, level: Tensor) -> Tensor:
+    """weight / level in the weight's format, which need not hold the level."""
+    return (single(weight) / level).to(weight.dtype) if weight.dtype.itemsize < 4 else weight / level
 
 
 class Shared:
@@ -63,7 +77,7 @@ class Shared:
         if self.last is None or not self.fits(weight, training):
             return None
         _, _, _, level, made = self.last
-        return made if torch.equal(weight.detach() / level, made.detach()) else None
+        return made if torch.equal(divided(weight.detach(), level), made.detach()) else None
 
     def put(self, weight: Tensor, training: bool, division: Division) -> Tensor:
         """division(weight), kept to be handed out again."""
@@ -96,7 +110,7 @@ class _Divide(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, raw: Tensor, division: Division) -> Tensor:
         ctx.weight, ctx.version, ctx.raw, ctx.division = weight, weight._version, raw, division
-        return weight / division.level(raw)
+        return divided(weight, division.level(raw))
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -106,7 +120,8 @@ class _Divide(torch.autograd.Function):
             raise RuntimeError(CHANGED.format(now=weight._version, then=ctx.version))
         raw = division.raw_level(weight) if torch.is_grad_enabled() else ctx.raw
         level = division.level(raw)
+        g, weight, slope = single(g), single(weight), single(division.slope)
         along = torch.dot(g.flatten(), weight.flatten()) / (level * division.target)
         if division.soft:
             along = along * (raw >= 1)
-        return (g - along * division.slope.view_as(g)) / level, None, None
+        return ((g - along * slope.view_as(g)) / level).to(ctx.weight.dtype), None, None

@@ -29,7 +29,7 @@ from onelip.constraint.estimate import (
 )
 from onelip.constraint.patches import on_patches
 from onelip.constraint.reshaped import Reshaped
-from onelip.constraint.shared import Division, Shared, shareable
+from onelip.constraint.shared import Division, Shared, divided, shareable
 from onelip.linear.maps import Dense, LinearMap
 from onelip.linear.norm import operator_norm
 from onelip.linear.power import start_vector
@@ -124,7 +124,7 @@ class SpectralNorm(nn.Module):
             # The norm of one row or column needs no estimate; in float64 its squares cannot overflow.
             sigma = torch.linalg.vector_norm(weight, dtype=torch.float64)
             idle = (sigma == 0).to(sigma)
-            return (weight / (sigma + idle)).flatten(), idle.to(weight.dtype)
+            return divided(weight, sigma + idle).flatten(), idle.to(weight.dtype)
         options = self.far, self.tolerance
         if torch.compiler.is_compiling():
             if self.training:

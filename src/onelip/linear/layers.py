@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
-from onelip.errors import ArgumentError, UnknownOperatorError
+from onelip.errors import ArgumentError, OnelipError, UnknownOperatorError
 from onelip.linear.maps import Convolution, Dense, LinearMap, PaddingMode, padding_pairs
 
 LINEAR_LAYERS = (nn.Linear, _ConvNd)
@@ -29,6 +30,7 @@ def linear_map(layer: nn.Module, input_shape: tuple[int, ...], weight: Tensor | 
     (8, 14, 14)
     """
     require_linear(layer)
+    check_shape(input_shape)
     weight = cast(Tensor, layer.weight) if weight is None else weight
     if isinstance(layer, _ConvNd):
         return _convolution(layer, input_shape, weight)
@@ -37,6 +39,15 @@ def linear_map(layer: nn.Module, input_shape: tuple[int, ...], weight: Tensor | 
         requirement, remedy = f"(…, {layer.in_features}) for Linear", "give it without the batch axis"
         raise ArgumentError("input_shape", requirement, input_shape, remedy)
     return Dense(weight)
+
+
+def check_shape(input_shape: object) -> None:
+    """Raises ArgumentError unless input_shape is a tuple of positive integers."""
+    if not isinstance(input_shape, tuple | list) or not all(
+        isinstance(size, int) and size > 0 for size in input_shape
+    ):
+        remedy = "give the shape of one sample, without the batch axis, such as (1, 28, 28)"
+        raise ArgumentError("input_shape", "a tuple of positive integers", repr(input_shape), remedy)
 
 
 def is_linear(layer: nn.Module) -> bool:
@@ -56,6 +67,40 @@ def require_linear(layer: nn.Module) -> None:
             type(layer).__name__,
             "pass one of the linear layers inside it",
         )
+
+
+def require_dense(tensor: Tensor, name: str) -> None:
+    """Raises ArgumentError for a tensor that holds no numbers yet, or not one for each entry."""
+    if is_lazy(tensor):
+        received, remedy = "one that is not initialised", "run the module on one input first"
+    elif tensor.is_meta:
+        received, remedy = "one on the meta device", "load its numbers first"
+    elif tensor.layout != torch.strided:
+        received, remedy = f"one of layout {tensor.layout}", "convert it with to_dense()"
+    else:
+        return
+    raise ArgumentError(name, "a dense tensor that holds numbers", received, remedy)
+
+
+def require_numbers(weight: Tensor, name: str) -> None:
+    """Raises ArgumentError for a weight in which there is nothing to compute with."""
+    require_dense(weight, name)
+    if weight.is_complex() or (weight.is_floating_point() and weight.itemsize < 2):
+        remedy = "take another format, such as float32"
+        raise ArgumentError(name, "of real numbers of 16 bits or more", weight.dtype, remedy)
+
+
+def require_no_hooks(layer: nn.Module, name: str) -> None:
+    """Raises ArgumentError for a layer with forward hooks, which may change its input and its output.
+
+    Those of torch.nn.utils only compute a tensor of the layer: `current_weight` refuses them for the weight.
+    """
+    hooks = [*layer._forward_pre_hooks.values(), *layer._forward_hooks.values()]
+    found = [hook for hook in hooks if not type(hook).__module__.startswith("torch.nn.utils.")]
+    if found:
+        called = ", ".join(getattr(hook, "__qualname__", type(hook).__qualname__) for hook in found)
+        remedy = "remove the hook and put it back afterwards; certify follows hooks"
+        raise ArgumentError("layer", "without forward hooks", f"{name} with {called}", remedy)
 
 
 def _convolution(layer: _ConvNd, input_shape: tuple[int, ...], weight: Tensor) -> Convolution:
@@ -110,8 +155,12 @@ def current_weight(layer: nn.Module) -> Tensor:
         if weight is None:
             remedy = "remove the hook that computes it, or use torch.nn.utils.parametrizations"
             raise ArgumentError("weight", "a parameter of the layer", "a computed one", remedy)
+        require_numbers(weight, "weight")
         return weight.detach()
-    with evaluating(cast(nn.ModuleDict, layer.parametrizations)):
+    inside = cast(nn.ModuleDict, layer.parametrizations)
+    for original in inside["weight"].parameters(recurse=False):
+        require_numbers(original, "weight")
+    with evaluating(inside):
         return cast(Tensor, layer.weight).detach().clone()
 
 
@@ -176,13 +225,19 @@ def calls(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, list[tup
     """The shapes (no batch axis) that each linear layer inside `module` receives, one a call.
 
     One forward pass in eval mode for an input of `input_shape`, the training flags put back. Raises
-    ArgumentError where the module does not take it.
+    ArgumentError where the module does not take it, UnknownOperatorError for a call with an output_size.
     """
+    check_shape(input_shape)
     received: dict[str, list[tuple[int, ...]]] = {}
 
-    def record(name: str, layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
+    def record(name: str, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # A hook returns None, or its result would replace the input.
         x = args[0] if args else kwargs["input"]
+        if (args[1] if len(args) > 1 else kwargs.get("output_size")) is not None:
+            raise UnknownOperatorError(
+                f"{name!r} is called with an output_size, which makes another operator of its weight: "
+                "set output_padding and leave it out"
+            )
         received.setdefault(name, []).append(tuple(x.shape[1:]))
 
     hooks = [
@@ -194,8 +249,10 @@ def calls(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, list[tup
     try:
         with torch.no_grad(), evaluating(module):
             module(torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device))
-    except (RuntimeError, ValueError) as error:
-        said = " ".join(str(error).split())[:200]
+    except OnelipError:
+        raise
+    except Exception as error:  # a module raises what it likes
+        said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         received_shape = f"{tuple(input_shape)}, for which it says: {said}"
         remedy = "give the shape of one input, without the batch axis"
         raise ArgumentError("input_shape", "one that the module takes", received_shape, remedy) from error

@@ -11,10 +11,18 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from onelip.errors import ArgumentError, NonFiniteError
 from onelip.linear.assembled import BlockGram, block_gram, factorisation_operations
+from onelip.linear.autocast import without_autocast
 from onelip.linear.cholesky import OUTWARD, UNDERFLOW, DenseGram, dense_gram, square_bound
 from onelip.linear.convolution import every_size_upper_bound, is_sharp, upper_bound
 from onelip.linear.interval import NormInterval
-from onelip.linear.layers import ample_shape, current_weight, linear_map
+from onelip.linear.layers import (
+    ample_shape,
+    check_shape,
+    current_weight,
+    linear_map,
+    require_no_hooks,
+    require_numbers,
+)
 from onelip.linear.lower import attained, climb
 from onelip.linear.maps import Convolution, Dense, LinearMap
 from onelip.linear.power import start_vector
@@ -29,6 +37,7 @@ PROOF_STEPS, CIRCULAR_STEPS = 24, 5
 
 
 @torch.no_grad()
+@without_autocast()
 def operator_norm(
     layer: nn.Module | LinearMap,
     input_shape: tuple[int, ...] | None = None,
@@ -47,7 +56,7 @@ def operator_norm(
     method: "circular" bounds a convolution by its symbols, at a cost that hardly grows with the image;
         "tight" assembles the operator, which closes the gap that the former leaves for paddings other than
         circular, and costs a Cholesky factorisation in channels times pixels; "auto" assembles small ones.
-    name: what an error calls the layer.
+    name: what an error calls the layer. One with forward hooks is refused: they may change what it computes.
 
     Both ends are rounded outward (the note in cholesky.py). Raises NonFiniteError for NaN or infinity.
 
@@ -58,11 +67,15 @@ def operator_norm(
         raise ArgumentError("rtol", "between 1e-9 and 1", rtol, "1e-3 is the default")
     if method not in METHODS:
         raise ArgumentError("method", f"one of {METHODS}", repr(method), "leave it out for 'auto'")
-    if isinstance(layer, LinearMap) and input_shape not in (None, layer.in_shape):
+    if input_shape is not None:
+        check_shape(input_shape)
+    if isinstance(layer, LinearMap) and input_shape is not None and tuple(input_shape) != layer.in_shape:
         raise ArgumentError("input_shape", f"{layer.in_shape}, the map's own", input_shape, "leave it out")
     every_size = isinstance(layer, _ConvNd) and input_shape is None
-    map = layer if isinstance(layer, LinearMap) else _map_of(layer, input_shape)
-    weight, exponent = _scaled(map.weight.detach(), name or repr(layer))
+    called = name or repr(layer)
+    map = layer if isinstance(layer, LinearMap) else _map_of(layer, input_shape, called)
+    require_numbers(map.weight, "weight")
+    weight, exponent = _scaled(map.weight.detach(), called)
     map = map.with_weight(weight)
     if not (stencil(map).weight if isinstance(map, Convolution) else weight).any():
         return NormInterval(0.0, 0.0, "zero map")
@@ -71,6 +84,7 @@ def operator_norm(
 
 
 @torch.no_grad()
+@without_autocast()
 def reshaped_norm(layer: nn.Module | Tensor, rtol: float = 1e-3, name: str | None = None) -> NormInterval:
     """The interval of ‖W.flatten(1)‖₂, the norm that Miyato et al. 2018 and torch normalise.
 
@@ -88,8 +102,11 @@ def reshaped_norm(layer: nn.Module | Tensor, rtol: float = 1e-3, name: str | Non
     return operator_norm(Dense(weight.flatten(1)), rtol=rtol, name=name or repr(layer))
 
 
-def _map_of(layer: nn.Module, input_shape: tuple[int, ...] | None) -> LinearMap:
+def _map_of(layer: nn.Module, input_shape: tuple[int, ...] | None, name: str) -> LinearMap:
     weight = current_weight(layer)
+    require_no_hooks(layer, name)
+    if isinstance(layer, nn.Linear) and input_shape is None:
+        return Dense(weight)
     return linear_map(layer, ample_shape(layer) if input_shape is None else input_shape, weight)
 
 
