@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 
 from onelip.certificate.certify import certify
-from onelip.certificate.trace import check_shape, trace
+from onelip.certificate.trace import trace
 from onelip.errors import ArgumentError, NonFiniteError
 from tests.certificate.functions import Function
 
@@ -324,12 +324,6 @@ def test_what_changes_itself_is_refused_and_left_as_it_was(parameter, in_place):
         certify(network, (3,), starts=0)
     assert network.factor is held
     assert held.item() == 1
-
-
-@pytest.mark.parametrize("shape", [3, (3.0,), "3", None, (0,), (-1, 2)])
-def test_a_shape_is_a_tuple_of_positive_integers(shape):
-    with pytest.raises(ArgumentError, match="input_shape must be a tuple of positive integers"):
-        check_shape(shape)
 
 
 def test_a_program_of_integers_is_refused():

@@ -17,7 +17,7 @@ from onelip.certificate.reader import BATCH, Reader
 from onelip.certificate.rewrites import simplify
 from onelip.certificate.state import unchanged
 from onelip.errors import ArgumentError
-from onelip.linear.layers import evaluating
+from onelip.linear.layers import check_shape, evaluating
 
 aten = torch.ops.aten
 
@@ -68,15 +68,6 @@ def _without_edits(program: ExportedProgram) -> ExportedProgram:
 def _edits_in_place(program: ExportedProgram) -> bool:
     schemas = (getattr(node.target, "_schema", None) for node in program.graph.nodes)
     return any(schema is not None and schema.is_mutable for schema in schemas)
-
-
-def check_shape(input_shape: object) -> None:
-    """Raise ArgumentError unless input_shape is a tuple of positive integers."""
-    if not isinstance(input_shape, tuple | list | torch.Size) or not all(
-        isinstance(size, int) and size > 0 for size in input_shape
-    ):
-        remedy = "give the shape of one sample, without the batch axis, such as (1, 28, 28)"
-        raise ArgumentError("input_shape", "a tuple of positive integers", repr(input_shape), remedy)
 
 
 def _export(module: nn.Module, input_shape: tuple[int, ...]) -> ExportedProgram:
