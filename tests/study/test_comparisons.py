@@ -60,6 +60,13 @@ def test_knobs_show_every_seed_at_its_value_and_crosses_where_one_diverged():
     assert [line.get_marker() for line in ax.lines].count("x") == 1
 
 
+def test_one_panel_leaves_room_for_its_legend():
+    figure = knobs(runs_of("iterations", lambda c: 10.0))
+    assert figure is not None
+    figure.draw_without_rendering()  # where axes collapse, Matplotlib warns, and warnings are errors here
+    assert figure.axes[0].get_position().width > 0.3
+
+
 def test_an_axis_of_less_than_a_decade_has_numbers():
     figure = knobs(runs_of("clip", lambda c: 20.0 + c.clip))
     assert figure is not None

@@ -107,7 +107,8 @@ def knobs(runs: list[StoredRun]) -> Figure | None:
     groups = {group: settings for group, settings in groups.items() if len(settings) > 1}
     if not groups:
         return None
-    figure = Figure(figsize=(2.6 * len(groups), 2.6), layout="constrained")
+    width = max(2.6 * len(groups), 4.8)  # one panel and the legend beside it
+    figure = Figure(figsize=(width, 2.6), layout="constrained")
     axes = figure.subplots(1, len(groups), squeeze=False, sharey=True)[0]
     for ax, (group, settings) in zip(axes, groups.items(), strict=True):
         field, title = KNOBS[group]
