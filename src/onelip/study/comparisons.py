@@ -107,7 +107,7 @@ def knobs(runs: list[StoredRun]) -> Figure | None:
     groups = {group: settings for group, settings in groups.items() if len(settings) > 1}
     if not groups:
         return None
-    width = max(2.6 * len(groups), 4.8)  # one panel and the legend beside it
+    width = max(2.6 * len(groups), 6.0)  # one panel and the legend beside it
     figure = Figure(figsize=(width, 2.6), layout="constrained")
     axes = figure.subplots(1, len(groups), squeeze=False, sharey=True)[0]
     for ax, (group, settings) in zip(axes, groups.items(), strict=True):
@@ -115,7 +115,7 @@ def knobs(runs: list[StoredRun]) -> Figure | None:
         lines: dict[str, dict[float, list[float]]] = {}
         for setting in settings:
             config = found[setting][0].config
-            lines.setdefault(config.method, {})[getattr(config, field)] = distances(found[setting])
+            lines.setdefault(config.method, {})[float(getattr(config, field))] = distances(found[setting])
         for method, points in lines.items():
             _knob(ax, dict(sorted(points.items())), method)
         ax.set(xscale="log", yscale="log", xlabel=title)
