@@ -207,7 +207,7 @@ def losses(evidence: Evidence) -> str:
 
 
 def modes(evidence: Evidence) -> str:
-    """A row a method, the mixtures side by side."""
+    """A row a method that has a run, the mixtures side by side."""
     columns = {
         ("ring", "ring: modes"): "modes",
         ("ring", r"in $3\sigma$"): "share",
@@ -220,7 +220,8 @@ def modes(evidence: Evidence) -> str:
         [code(method), *(metric(name)(evidence, f"{data}-{method}") for (data, _), name in columns.items())]
         for method in METHODS
     ]
-    return tabular("lrrrrrr", ["method", *(title for _, title in columns)], rows)
+    shown = [row for row in rows if set(row[1:]) != {NONE}]
+    return tabular("lrrrrrr", ["method", *(title for _, title in columns)], shown)
 
 
 class Part(NamedTuple):
