@@ -201,6 +201,11 @@ def test_a_layer_norm_is_as_large_as_its_rule_says():
     assert certificate.lower > 90
 
 
+def test_an_output_without_entries_is_constant():
+    certificate = certify(Function(lambda x: x[:, :0]), (3,), starts=1, steps=3)
+    assert (certificate.lower, certificate.upper) == (0, 0)
+
+
 def test_without_starts_there_is_no_witness():
     certificate = certify(nn.Linear(2, 2), (2,), starts=0)
     assert certificate.witness is None

@@ -21,7 +21,7 @@ from onelip.certificate.graph import Graph
 from onelip.certificate.state import unchanged
 from onelip.certificate.trace import like_input
 from onelip.errors import ArgumentError
-from onelip.linear.layers import evaluating
+from onelip.linear.layers import evaluating, plain_class
 
 _SCALES = (1.0, 1e-3, 1e3)  # of the inputs: branches that torch.export did not see may lie anywhere
 _RELATIVE = 1e-4  # of the largest output
@@ -92,7 +92,7 @@ def _in_float64(network: nn.Module, graph: Graph) -> nn.Module:
 def _evaluate(layer: nn.Module) -> None:
     """Put weights in the place of their parametrizations; the class of the parametrized original stays."""
     weights = {name: getattr(layer, name).clone() for name in cast(nn.ModuleDict, layer.parametrizations)}
-    layer.__class__ = type(layer).__bases__[0]
+    layer.__class__ = plain_class(layer)
     del layer.parametrizations
     for name, weight in weights.items():
         layer.register_buffer(name, weight)
@@ -125,7 +125,7 @@ def _agrees(
 
 
 def _largest(x: Tensor) -> float:
-    return x.abs().nan_to_num(0.0, posinf=0.0).max().item()
+    return x.abs().nan_to_num(0.0, posinf=0.0).max().item() if x.numel() else 0.0
 
 
 def _rounding(eps: float, generator: torch.Generator) -> Callable[[Tensor], Tensor]:

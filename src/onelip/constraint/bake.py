@@ -10,11 +10,11 @@ from torch import nn
 
 from onelip.constraint.checkpoints import forget_foreign_checkpoints
 from onelip.constraint.describe import Constraint, constraint_of
-from onelip.constraint.pickling import parametrizations, plain_class
+from onelip.constraint.pickling import parametrizations
 from onelip.constraint.together import forget
 from onelip.errors import ArgumentError
 from onelip.linear.autocast import without_autocast
-from onelip.linear.layers import current_weight
+from onelip.linear.layers import current_weight, plain_class
 from onelip.linear.norm import operator_norm
 
 M = TypeVar("M", bound=nn.Module)

@@ -12,15 +12,12 @@ from typing import Any
 from torch import nn
 from torch.nn.utils import parametrize
 
+from onelip.linear.layers import plain_class
+
 
 def make_picklable(module: nn.Module) -> None:
     """Let pickle, and so torch.save of the whole module, work on a parametrized module."""
     type(module).__reduce_ex__ = _reduce  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def plain_class(module: nn.Module) -> type[nn.Module]:
-    """The class that a parametrized module was written in."""
-    return type(module).__bases__[0]
 
 
 def _reduce(module: nn.Module, _: object) -> tuple[Any, ...]:

@@ -164,6 +164,11 @@ def current_weight(layer: nn.Module) -> Tensor:
         return cast(Tensor, layer.weight).detach().clone()
 
 
+def plain_class(module: nn.Module) -> type[nn.Module]:
+    """The class that a parametrized module was written in."""
+    return type(module).__bases__[0]
+
+
 def plain_linear(layer: nn.Linear) -> nn.Linear:
     """A layer of its own, in float64, with the bias of `layer` and the weight that it applies now."""
     plain = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, dtype=torch.float64)
