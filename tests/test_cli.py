@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from torch import nn
+
+from onelip.gan.networks import build_critic
 
 ONELIP = str(Path(sys.executable).with_name("onelip"))
 MNIST = Path("data/mnist").resolve()
@@ -46,16 +49,20 @@ def a_file_in_the_way(folder: Path) -> None:
     (folder / "out").write_text("")
 
 
-def another_config(folder: Path) -> None:
+def began(folder: Path, *arguments: str) -> None:
+    """What a run in the folder `out` leaves behind when it has just begun."""
     (folder / "out").mkdir()
-    (folder / "out" / "config.json").write_text(run("train", "--width", "3", "--dry-run", cwd=folder).stdout)
+    (folder / "out" / "config.json").write_text(run("train", *arguments, "--dry-run", cwd=folder).stdout)
+    (folder / "out" / "starts.json").write_text("{}")
+
+
+def another_config(folder: Path) -> None:
+    began(folder, "--width", "3")
 
 
 def images_of_another_folder(folder: Path) -> None:
     """A run of one folder's images in the way of one of another's: the folder is the data set."""
-    another = ("train", "--data", "images", "--data-dir", "others", "--dry-run")
-    (folder / "out").mkdir()
-    (folder / "out" / "config.json").write_text(run(*another, cwd=folder).stdout)
+    began(folder, "--data", "images", "--data-dir", "others")
 
 
 def not_json(folder: Path) -> None:
@@ -184,11 +191,19 @@ def test_images_of_ones_own_are_trained_on_and_sampled(tmp_path):
     (tmp_path / "mine").mkdir()
     for i in range(10):
         Image.effect_noise((20, 12), 40 + i).convert("RGB").save(tmp_path / "mine" / f"{i}.jpg")
-    process = run(*TRAIN, "--data", "images", "--data-dir", "mine", "--width", "4", cwd=tmp_path)
+    images = (*TRAIN, "--data", "images", "--width", "4", "--data-dir")
+    assert run(*images, "mine, misspelt", cwd=tmp_path).returncode == 2
+    process = run(*images, "mine", cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     assert run("sample", "out", "--count", "4", "--out", "grid.png", cwd=tmp_path).returncode == 0
     with Image.open(tmp_path / "grid.png") as picture:
         assert (picture.size, picture.mode) == ((40, 24), "RGB")
+
+
+def test_the_help_says_what_the_width_is_in_the_plane(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")  # no line is broken
+    (hidden, *_) = (layer for layer in build_critic(3, (2,)) if isinstance(layer, nn.Linear))
+    assert f"has {hidden.out_features // 3} · width units" in run("train", "--help", cwd=tmp_path).stdout
 
 
 def test_the_package_is_the_command(tmp_path):

@@ -70,7 +70,7 @@ def sample(options: Sample) -> int:
     run = RunFolder(options.run)
     run.config()  # no folder is made for what is no run
     require_place(out)
-    step = write_samples(run, options.count, options.seed, out, kind)
+    step = write_samples(run, options.count, options.seed, out, kind, _say)
     print(f"{options.count} samples of step {step} in {out}")
     return 0
 

@@ -1,5 +1,10 @@
 """Typed errors. Every message names the argument, its requirement, what was received, and the way out."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 EXIT_DIVERGED = 1  # of `onelip train`; in a study a run that diverges is a finding
 EXIT_INTERRUPTED = 130  # what a shell reports for a process that Ctrl-C ended
 
@@ -23,6 +28,21 @@ class ArgumentError(OnelipError, ValueError):
     def __str__(self) -> str:
         argument, requirement, received, remedy = self.args
         return f"{argument} must be {requirement}, got {received}: {remedy}"
+
+
+def require_name(argument: str, received: str, known: Iterable[str]) -> None:
+    """Raise ArgumentError with the nearest known name unless `received` is one of them.
+
+    >>> require_name("loss", "hing", ("wasserstein", "hinge"))
+    Traceback (most recent call last):
+    onelip.errors.ArgumentError: loss must be one of wasserstein, hinge, got 'hing': did you mean hinge?
+    """
+    names = list(known)
+    if received in names:
+        return
+    near = difflib.get_close_matches(received, names, n=1, cutoff=0.3)
+    remedy = f"did you mean {near[0]}?" if near else "choose one of these"
+    raise ArgumentError(argument, "one of " + ", ".join(names), repr(received), remedy)
 
 
 class DataError(OnelipError, ValueError):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from onelip.data import DATASETS
 from onelip.errors import ArgumentError
 from onelip.gan.config import METHODS, OPTIMIZERS, TrainConfig, config_of, differing_fields
 from onelip.study.presets import PRESETS, expand
@@ -96,6 +97,18 @@ def test_bad_values_are_refused_with_the_way_out(field, value, message):
         TrainConfig(**{field: value}).resolved()
     assert "\n" not in str(error.value)
     assert str(value) in str(error.value) or value == "images"
+
+
+@pytest.mark.parametrize("data", DATASETS)
+@pytest.mark.parametrize("method", METHODS)
+def test_channels_that_are_sorted_in_pairs_are_even(method, data):
+    folder = {"data_dir": "mine"} if data == "images" else {}
+    config = TrainConfig(method=method, data=data, width=5, **folder)
+    if method != "orthogonal" or data in ("ring", "grid"):
+        assert config.resolved().width == 5
+        return
+    with pytest.raises(ArgumentError, match=r"width must be even .* got 5: pass --width 6"):
+        config.resolved()
 
 
 @pytest.mark.parametrize("method", ["sn", "sn-operator"])

@@ -2,17 +2,19 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from onelip.errors import CheckpointError
+from onelip.errors import CheckpointError, DataError
 from onelip.gan.checkpoint import checkpoints
 from onelip.gan.config import METHODS
 from onelip.gan.loop import train
 from onelip.gan.run import RunFolder
+from onelip.gan.step import train_step
 from tests.gan.conftest import CLOCK, SMALL, assert_same_run, timeless
 
 MEASURED_EVERY_STEP = {
@@ -98,7 +100,7 @@ def test_a_run_continues_from_the_older_checkpoint_when_the_newest_is_damaged(fi
     assert_same_run(path, again)
 
 
-@pytest.mark.parametrize("method", ["gp", "sn-operator"])
+@pytest.mark.parametrize("method", ["gp", "sn", "sn-operator", "orthogonal"])
 def test_measuring_more_often_changes_nothing_else(small, method, tmp_path):
     sparse = small(method=method, steps=6, gradients_every=6, layers_every=6, samples_every=6)
     dense = small(method=method, steps=6, gradients_every=1, layers_every=2, samples_every=1)
@@ -119,8 +121,8 @@ def test_a_finished_run_is_not_run_again(finished):
 
 def test_another_configuration_in_the_same_folder_is_refused_with_its_fields(finished):
     config, path = finished
-    other = dataclasses.replace(config, width=5, seed=3)
-    with pytest.raises(CheckpointError, match=r"seed \(there 0, now 3\), width \(there 4, now 5\)"):
+    other = dataclasses.replace(config, width=6, seed=3)
+    with pytest.raises(CheckpointError, match=r"seed \(there 0, now 3\), width \(there 4, now 6\)"):
         train(other, path)
 
 
@@ -131,6 +133,23 @@ def test_a_folder_in_use_is_refused(small, tmp_path):
         train(small(), folder.path)
 
 
+def test_a_folder_is_claimed_by_who_holds_it(small, tmp_path):
+    folder = RunFolder(tmp_path)
+    for begin in (folder.claim, lambda config: train(config, folder.path)):
+        with folder.lock(), pytest.raises(CheckpointError, match="another process"):
+            begin(small().resolved())
+    assert not (tmp_path / "config.json").exists()
+
+
+def test_a_folder_in_which_nothing_began_is_anybody_s(small, tmp_path):
+    without_data = small(data="images", data_dir=str(tmp_path / "nowhere"))
+    with pytest.raises(DataError, match="nowhere"):
+        train(without_data, tmp_path / "run")
+    assert train(small(data="ring", steps=1), tmp_path / "run").status == "finished"
+    with pytest.raises(CheckpointError, match="another configuration"):
+        train(without_data, tmp_path / "run")
+
+
 def test_a_loss_that_is_no_number_stops_the_run_as_diverged(small, tmp_path):
     config = small(method="none", critic_lr=1e25)
     result = train(config, tmp_path / "run")
@@ -138,6 +157,30 @@ def test_a_loss_that_is_no_number_stops_the_run_as_diverged(small, tmp_path):
     assert "not finite" in result.message
     assert len(RunFolder(tmp_path / "run").records()) == result.step - 1
     assert train(config, tmp_path / "run") == result
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "value", "status"),
+    [
+        ("mnist", "project.weight", math.nan, "diverged"),
+        ("mnist", "layers.0.running_var", math.inf, "diverged"),
+        ("mnist", "layers.3.running_mean", math.nan, "diverged"),
+        ("ring", "0.bias", -1e30, "finished"),
+    ],
+)
+def test_a_generator_has_diverged_where_a_number_of_its_state_is_not_finite(
+    small, tmp_path, monkeypatch, data, name, value, status
+):
+    """A unit that a large bias holds at zero harms nobody, though its square is no float32."""
+
+    def step_and_break(players, *arguments):
+        values = train_step(players, *arguments)
+        players.generator.state_dict()[name].view(-1)[0] = value
+        return values
+
+    monkeypatch.setattr("onelip.gan.loop.train_step", step_and_break)
+    result = train(small(data=data, method="none", steps=1), tmp_path / "run")
+    assert (result.status, result.message) == (status, "weights not finite" if status == "diverged" else "")
 
 
 @pytest.mark.parametrize("data", ["ring", "grid", "stacked-mnist"])

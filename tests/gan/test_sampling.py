@@ -1,6 +1,7 @@
 """Samples come from the run folder alone, and the same noise gives the same picture."""
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from onelip import cli, options
 from onelip.errors import ArgumentError, CheckpointError
+from onelip.gan.checkpoint import checkpoints
 from onelip.gan.loop import train
 from onelip.gan.run import RunFolder
 from onelip.gan.sampling import grid, write_samples
@@ -59,11 +61,43 @@ def test_a_file_is_what_its_name_says(small, tmp_path, monkeypatch, given, name)
     assert zipfile.is_zipfile(written) == (name.endswith("npz"))
 
 
-def test_the_grid_of_a_run_is_what_its_final_weights_draw(small, tmp_path):
+LOST = {
+    "nothing": lambda folder: None,
+    "the newest checkpoint": lambda folder: checkpoints(folder)[0].write_bytes(b"damaged"),
+    "every checkpoint": shutil.rmtree,
+}
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_the_grid_of_a_run_is_what_its_final_weights_draw(small, tmp_path, lost):
     train(small(), tmp_path / "run")
+    LOST[lost](tmp_path / "run" / "checkpoints")
     write_samples(RunFolder(tmp_path / "run"), 64, seed=0, out=tmp_path / "grid.png", kind="png")
     recorded = tmp_path / "run" / "samples" / "step-00000012.png"
     assert (tmp_path / "grid.png").read_bytes() == recorded.read_bytes()
+
+
+def test_an_older_state_is_said_to_be_one(small, tmp_path, capsys):
+    path = tmp_path / "run"
+    train(small(data="ring"), path, should_stop=lambda: RunFolder(path).last_step() == 9)
+    newest = checkpoints(path / "checkpoints")[0]
+    newest.write_bytes(b"damaged")
+    assert cli.sample(options.Sample(path, count=4, out=tmp_path / "x.png")) == 0
+    warning, end = capsys.readouterr().out.splitlines()
+    assert warning.startswith(f"{newest} is damaged")
+    assert warning.endswith("sampling step 8")
+    assert "4 samples of step 8" in end
+
+
+@pytest.mark.parametrize(("rate", "reason"), [(1e-3, "train it for 4 steps"), (1e25, "it diverged at step")])
+def test_a_run_without_a_checkpoint_is_refused(small, tmp_path, rate, reason):
+    train(small(method="none", critic_lr=rate), tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    shutil.rmtree(run.checkpoints_path, ignore_errors=True)
+    if run.result().status == "finished":
+        (run.path / "result.json").unlink()  # as a run that has not come so far
+    with pytest.raises(CheckpointError, match=f"holds no checkpoint: {reason}"):
+        write_samples(run, 4, 0, tmp_path / "x.png", "png")
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):

@@ -54,3 +54,17 @@ def test_a_continued_run_keeps_the_threads_that_it_began_with(tmp_path, monkeypa
     finally:
         torch.set_num_threads(before)
     assert [start["threads"] for start in RunFolder(job.path).starts()] == [2, 2]
+
+
+def test_other_threads_are_said_and_are_not_those_that_a_run_began_with(tmp_path):
+    config, run = dataclasses.replace(RING, steps=4).resolved(), RunFolder(tmp_path / "run")
+    run.claim(config)
+    run.begin(1, (2,), {"threads": 3})  # and was killed before it saved anything
+    said, before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 2, None, 1, 2):  # the last time it has finished
+            perform(Job(run.path, config, threads=threads), lambda: True, said.append)
+    finally:
+        torch.set_num_threads(before)
+    assert [start["threads"] for start in run.starts()] == [3, 1, 2, 1, 1]
+    assert said == ["threads: 1 when the run began, 2 now: it may not end with the same bits"]

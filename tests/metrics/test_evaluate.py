@@ -17,11 +17,12 @@ from onelip.data import load, to_pixels
 from onelip.errors import ArgumentError, CheckpointError
 from onelip.files import write_json
 from onelip.gan.config import TrainConfig
+from onelip.gan.exported import finished_generator
 from onelip.gan.loop import train
 from onelip.gan.run import RunFolder, RunResult
 from onelip.metrics import Extractor, digit_extractor
 from onelip.study.digits import TRAINED_ON
-from onelip.study.evaluate import evaluate_run, finished_generator, table
+from onelip.study.evaluate import evaluate_run, table
 from onelip.study.yardstick import yardstick
 
 ONELIP = str(Path(sys.executable).with_name("onelip"))
@@ -134,6 +135,18 @@ def test_what_cannot_be_measured_is_refused_in_one_line(arguments, message, pict
     with pytest.raises(ArgumentError, match=message) as error:
         evaluate_run(pictures, **arguments)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 11, 12])
+def test_a_folder_of_few_pictures_is_said_to_be_one(count, tmp_path):
+    for i, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (count, 8, 8), dtype=np.uint8)):
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+    extractor = Extractor("rows", lambda images: images.mean((1, 3)))
+    if count == 12:
+        assert yardstick("images", str(tmp_path), extractor).bias(6).keys() >= IMAGE_METRICS
+        return
+    with pytest.raises(ArgumentError, match=f"number of pictures must be 12 or more, .* got {count}: add"):
+        yardstick("images", str(tmp_path), extractor)
 
 
 @pytest.fixture(scope="module")

@@ -181,6 +181,14 @@ def test_neighbourhoods_do_not_depend_on_where_the_origin_is(offset):
     assert found == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("far", ["real", "generated"])
+def test_one_sample_far_away_moves_no_other(far):
+    sets = {"real": normal(100, 8, 0), "generated": normal(100, 8, 1)}
+    sets[far][0] = 1e11
+    found = neighbourhoods(*map(FeatureSet, sets.values()))
+    assert found == pytest.approx(reference_neighbourhoods(*sets.values(), 5), abs=1e-12)
+
+
 @pytest.mark.parametrize("metric", METRICS, ids=["frechet", "kernel", "neighbourhoods"])
 def test_a_kept_reference_gives_the_numbers_of_a_fresh_one(metric):
     x, y, z = normal(20, 3, 0), normal(20, 3, 1), normal(20, 3, 2)
@@ -194,7 +202,9 @@ def test_a_kept_reference_gives_the_numbers_of_a_fresh_one(metric):
     ("values", "message"),
     [
         (torch.zeros(3), r"must be \[n, d\]"),
-        (torch.zeros(1, 3), "two samples at least"),
+        (torch.zeros(1, 3), "two samples at least, got 1: draw more samples"),
+        (torch.zeros(4, 2, 2), r"must be \[n, d\].*: flatten them"),
+        (torch.zeros(3, 2, dtype=torch.complex64), "real numbers, got complex ones"),
         (torch.zeros(3, 0), r"must be \[n, d\]"),
         (
             torch.tensor([[0.0], [math.nan], [math.inf]]),
@@ -205,6 +215,12 @@ def test_a_kept_reference_gives_the_numbers_of_a_fresh_one(metric):
 def test_features_that_cannot_be_used_are_refused(values, message):
     with pytest.raises(ArgumentError, match=message):
         FeatureSet(values)
+
+
+@pytest.mark.parametrize("kind", [torch.bool, torch.uint8, torch.float16])
+def test_features_of_every_real_kind_are_numbers(kind):
+    values = torch.tensor([[0, 1], [1, 0], [1, 1]])
+    assert torch.equal(FeatureSet(values.to(kind)).values, values.double())
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=["frechet", "kernel", "neighbourhoods"])

@@ -123,6 +123,21 @@ def test_samples_that_are_not_finite_are_no_mode():
         stacked_modes(torch.full((2, 3, 28, 28), math.inf), digit_classifier())
 
 
+@pytest.mark.parametrize(
+    ("modes", "received"),
+    [([0, 999, 1000, -1], "2 of 4"), ([5.0, 7.0], "2 of 2"), ([True, False, True], "3 of 3")],
+    ids=str,
+)
+def test_what_is_no_mode_is_refused(modes, received):
+    with pytest.raises(ArgumentError, match=f"modes must be integers from 0 to 999, got {received}"):
+        stacked_coverage(torch.tensor(modes))
+
+
+def test_modes_are_integers_of_any_size():
+    for kind in (torch.uint8, torch.int32, torch.int64):
+        assert stacked_coverage(torch.tensor([7, 8, 8], dtype=kind)).modes == 2
+
+
 def stacked(images):
     return stacked_modes(images, digit_classifier())
 

@@ -1,19 +1,23 @@
 """Figures that compare settings, on runs made up for them, and the planes that a study keeps."""
 
-import dataclasses
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from onelip.errors import CheckpointError
+from onelip.gan.checkpoint import checkpoints, load_newest
 from onelip.gan.config import TrainConfig
 from onelip.gan.loop import train
+from onelip.gan.players import build_players
 from onelip.gan.run import RunFolder, RunResult
+from onelip.gan.sampling import generate
 from onelip.study.comparisons import by_setting, cost, knobs, plane, sensitivity
 from onelip.study.gallery import draw_all
-from onelip.study.plane import SIDE, Plane, centres, plane_of, read_plane, write_plane
+from onelip.study.plane import POINTS, SIDE, Plane, centres, plane_of, read_plane, write_plane
 from onelip.study.presets import expand
 from onelip.study.store import StoredRun
 
@@ -100,11 +104,36 @@ def test_no_figure_without_its_runs(draw, tmp_path):
     assert by_setting(unfinished) == {}
 
 
+@pytest.fixture
+def finished(tmp_path):
+    """finished(method): the folder of a run on the ring that has finished."""
+
+    def folder(method):
+        config = TrainConfig(data="ring", method=method, width=2, batch=16, steps=3, device="cpu")
+        train(config, tmp_path / "run")
+        return RunFolder(tmp_path / "run")
+
+    return folder
+
+
+def final_players(run):
+    """As the last checkpoint has them."""
+    config = run.config()
+    players = build_players(config, (2,))
+    step, state, _ = load_newest(run.checkpoints_path, torch.device("cpu"))
+    assert step == config.steps
+    players.load_state_dict(state)
+    return players
+
+
 @pytest.mark.parametrize("method", ["none", "sn-operator"])
-def test_a_plane_is_that_of_the_finished_run(method, tmp_path):
-    config = TrainConfig(data="ring", method=method, width=2, batch=16, steps=3, device="cpu")
-    train(dataclasses.replace(config, evaluate_every=0, certify_every=0), tmp_path / "run")
-    found = plane_of(RunFolder(tmp_path / "run"))
+def test_a_plane_is_that_of_the_finished_run(method, finished, tmp_path):
+    run = finished(method)
+    found, players, config = plane_of(run), final_players(run), run.config()
+    points = generate(players.generator, config.latent, POINTS, config.seed)
+    assert np.array_equal(found.points, points.numpy())
+    corner = torch.tensor([[found.axis[-1], found.axis[3]]])  # row 3, last column
+    assert found.values[3, -1] == pytest.approx(players.critic(corner).item(), rel=1e-5)
     assert found.values.shape == (SIDE, SIDE)
     assert np.ptp(found.values) > 0
     write_plane(tmp_path, "ring-none", found)
@@ -115,6 +144,21 @@ def test_a_plane_is_that_of_the_finished_run(method, tmp_path):
     (tmp_path / "plane" / "ring-none.json").write_text("{")
     with pytest.raises(CheckpointError, match="damaged"):
         read_plane(tmp_path, "ring-none")
+
+
+def test_a_plane_needs_the_final_weights_alone(finished):
+    run = finished("sn")
+    whole = plane_of(run)
+    checkpoints(run.checkpoints_path)[0].write_bytes(b"damaged")
+    assert np.array_equal(plane_of(run).values, whole.values)
+    shutil.rmtree(run.checkpoints_path)
+    assert np.array_equal(plane_of(run).points, whole.points)
+    run.weights_path("critic").unlink()
+    with pytest.raises(CheckpointError, match=r"critic\.safetensors is missing or damaged"):
+        plane_of(run)
+    (run.path / "result.json").unlink()
+    with pytest.raises(CheckpointError, match=r"is not finished \(step 3 of 3\)"):
+        plane_of(run)
 
 
 def test_rows_of_a_plane_follow_the_second_coordinate(tmp_path):
@@ -128,9 +172,7 @@ def test_rows_of_a_plane_follow_the_second_coordinate(tmp_path):
     assert len(drawn["plane"].axes) == 2
 
 
-def test_the_grid_of_a_plane_has_f_of_x_and_y_in_row_y(tmp_path, monkeypatch):
-    config = TrainConfig(data="ring", method="none", width=2, batch=16, steps=1, device="cpu")
-    train(dataclasses.replace(config, evaluate_every=0, certify_every=0), tmp_path / "run")
+def test_the_grid_of_a_plane_has_f_of_x_and_y_in_row_y(finished, monkeypatch):
     monkeypatch.setattr("onelip.study.plane.plain_critic", lambda *_: lambda x: x[:, 1])
-    found = plane_of(RunFolder(tmp_path / "run"))
+    found = plane_of(finished("none"))
     assert found.values[:, 0] == pytest.approx(found.axis)

@@ -34,7 +34,7 @@ RING = dataclasses.replace(SMALL, data="ring", steps=8, evaluate_every=3, certif
 def test_every_group_names_the_seeds_that_its_verdict_needs():
     seeds = {name: len(group.seeds) for name, group in PAPER.items()}
     assert {name for name, count in seeds.items() if count == 5} == {
-        *("main", "losses", "baseline", "settings", "iterations", "ring", "grid")
+        *("main", "losses", "baseline", "settings", "iterations", "ring", "grid", "cost")
     }
     assert min(seeds.values()) == 3
 
@@ -127,8 +127,12 @@ def test_observers_measure_when_they_are_due(observed):
     assert records[-1]["scores"].keys() == {"train", "test", "generated"}
 
 
-def test_observers_change_nothing_that_is_trained(observed, tmp_path):
+@pytest.mark.parametrize("method", ["clip", "sn", "sn-operator", "orthogonal"])
+def test_observers_change_nothing_that_is_trained(method, observed, tmp_path):
     config, path = observed
+    if method != config.method:
+        config, path = dataclasses.replace(RING, method=method), tmp_path / "observed"
+        train(config, path, bring=observers.bring)
     train(dataclasses.replace(config, evaluate_every=0, certify_every=0), tmp_path / "bare")
     brought = {"evaluation", "scores", "certificate", "final"}
     with_them, bare = (map(json.loads, timeless(p)) for p in (path, tmp_path / "bare"))
@@ -156,9 +160,29 @@ def test_certificates_are_of_the_weights_in_use(method):
 def test_the_estimate_over_the_constant_stays_below_the_exact_distance():
     random = torch.Generator().manual_seed(0)
     x, y = torch.randn(50, 2, generator=random), 2 * torch.randn(50, 2, generator=random) + 1
-    result = observers.transport(lambda z: 3 * torch.linalg.vector_norm(z, dim=1), x, y)
+
+    def critic(z):
+        return -3 * torch.linalg.vector_norm(z, dim=1)
+
+    result = observers.transport(critic, x, y)
     assert result["exact"] == wasserstein1(x, y).value
-    assert abs(result["estimate"]) / 3 <= result["exact"]
+    assert result["estimate"] == pytest.approx((critic(x).mean() - critic(y).mean()).item(), rel=1e-6)
+    assert 0 < result["estimate"] / 3 <= result["exact"]
+    assert observers.transport(critic, y, x)["estimate"] == -result["estimate"]
+
+
+def test_the_estimate_is_of_the_samples_that_the_exact_distance_is_of(monkeypatch):
+    monkeypatch.setattr(observers, "TRANSPORT_SAMPLES", 2)
+    x, y = torch.tensor([[0.0], [2.0], [100.0]]), torch.tensor([[-1.0], [0.0], [-100.0]])
+    expected = {"estimate": 1.5, "exact": 1.5, "samples": 2}
+    assert observers.transport(lambda z: z[:, 0], x, y) == pytest.approx(expected)
+
+
+def test_the_share_at_the_boundary_counts_both_ends_and_nothing_within():
+    c = 0.01
+    layer = torch.nn.Linear(2, 2, bias=False)
+    layer.weight.data = torch.tensor([[-c, 0.0], [c, c / 2]])
+    assert observers.share_at_boundary(layer, c) == 0.5
 
 
 def test_scores_are_means_and_deviations():

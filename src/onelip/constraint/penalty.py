@@ -71,8 +71,10 @@ def interpolate(
     return torch.lerp(fake.detach(), real.detach(), mix)
 
 
-def input_gradient(critic: Critic, x: Float[Tensor, "batch *sample"]) -> Float[Tensor, "batch *sample"]:
-    """∇ₓf at each sample, itself differentiable with respect to the critic's parameters.
+def input_gradient(
+    critic: Critic, x: Float[Tensor, "batch *sample"], *, differentiable: bool = True
+) -> Float[Tensor, "batch *sample"]:
+    """∇ₓf at each sample. differentiable: itself, with respect to the critic's parameters.
 
     Samples must not influence one another (no batch norm in the critic), or the gradient is not theirs.
     Raises ArgumentError unless the critic gives one value a sample.
@@ -87,5 +89,5 @@ def input_gradient(critic: Critic, x: Float[Tensor, "batch *sample"]) -> Float[T
                 tuple(value.shape),
                 "reduce its output",
             )
-        (gradient,) = torch.autograd.grad(value.sum(), x, create_graph=True)
+        (gradient,) = torch.autograd.grad(value.sum(), x, create_graph=differentiable)
     return gradient

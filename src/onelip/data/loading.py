@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 
 from onelip.data.names import DATASETS
@@ -11,7 +10,7 @@ from onelip.data.pictures import load_pictures
 from onelip.data.planar import grid, ring
 from onelip.data.sets import DataSet
 from onelip.data.sources import SOURCES, load_idx
-from onelip.errors import ArgumentError
+from onelip.errors import ArgumentError, require_name
 
 _SPLITS = ("train", "test")
 _PLANAR = {"ring": ring, "grid": grid}
@@ -43,11 +42,8 @@ def load(name: str, folder: str | Path | None = None, split: str = "train") -> D
 
 
 def _check(name: str, folder: str | Path | None, split: str) -> None:
-    if name not in DATASETS:
-        near = get_close_matches(name, DATASETS, n=1, cutoff=0)[0]
-        raise ArgumentError("data set", f"one of {', '.join(DATASETS)}", repr(name), f"did you mean {near}?")
-    if split not in _SPLITS:
-        raise ArgumentError("split", f"one of {', '.join(_SPLITS)}", repr(split), "take train for training")
+    require_name("data set", name, DATASETS)
+    require_name("split", split, _SPLITS)
     if name == "images" and folder is None:
         raise ArgumentError("folder", "the folder of your pictures", folder, "name it")
     if name == "images" and split != "train":

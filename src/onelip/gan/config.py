@@ -6,16 +6,14 @@ No torch here: the command line is built from these classes, and `--help` should
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from onelip.data.names import DATASETS
-from onelip.errors import ArgumentError
+from onelip.errors import ArgumentError, require_name
 
 LOSSES = ("wasserstein", "hinge", "minimax", "non-saturating", "least-squares", "relativistic")
 OPTIMIZERS = ("adam", "rmsprop")
@@ -58,7 +56,8 @@ class TrainConfig:
     batch: int = 64
     """Real, and as many generated, samples a critic step."""
     width: int = 16
-    """Channels of the critic's first layer; the other layers are multiples of it."""
+    """Channels of the critic's first layer; the other layers are multiples of it. ring, grid: each hidden
+    layer has 16 · width units."""
     latent: int = 64
     """Dimensions of the generator's Gaussian input."""
     optimizer: str | None = None
@@ -105,7 +104,7 @@ class TrainConfig:
         0.0005
         >>> TrainConfig(method="spn").resolved()
         Traceback (most recent call last):
-        onelip.errors.ArgumentError: method must be one of none, clip, gp, sn, ..., got spn: did you mean sn?
+        onelip.errors.ArgumentError: method must be one of none, clip, gp, ..., got 'spn': did you mean sn?
         """
         require_name("method", self.method, METHODS)
         config = self._filled()
@@ -144,6 +143,9 @@ class TrainConfig:
         for name in ("evaluate_every", "certify_every"):
             if getattr(self, name) < 0:
                 raise ArgumentError(name, "zero or positive", getattr(self, name), "0 means never")
+        if self.method == "orthogonal" and self.data not in _PLANAR and self.width % 2:
+            requirement = "even for orthogonal on images, whose channels are sorted in pairs"
+            raise ArgumentError("width", requirement, self.width, f"pass --width {self.width + 1}")
         if self.evaluate_every and self.data in ("fashion-mnist", "images"):
             remedy = "evaluate the finished run with `onelip evaluate --features`"
             raise ArgumentError("evaluate_every", f"0 for {self.data}", self.evaluate_every, remedy)
@@ -188,6 +190,8 @@ _POSITIVE = {
     *("gradients_every", "layers_every", "samples_every", "checkpoint_every"),
 }
 
+_PLANAR = ("ring", "grid")
+
 # The field that decides whether an option is read, and its values under which it is.
 _SPECTRAL = ("sn", "sn-operator")
 _READ_BY: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -198,22 +202,12 @@ _READ_BY: dict[str, tuple[str, tuple[str, ...]]] = {
     "tolerance": ("method", _SPECTRAL),
     "power_iterations": ("method", _SPECTRAL),
     "beta1": ("optimizer", ("adam",)),
-    "data_dir": ("data", tuple(name for name in DATASETS if name not in ("ring", "grid"))),
+    "data_dir": ("data", tuple(name for name in DATASETS if name not in _PLANAR)),
 }
 
 # Where a run was computed is no part of what was computed, unless a folder is the data set.
 _PLACE = frozenset({"data_dir", "device"})
 _PLACE_OF_IMAGES = _PLACE - {"data_dir"}
-
-
-def require_name(argument: str, received: str, known: Iterable[str]) -> None:
-    """Raise ArgumentError with the nearest known name unless `received` is one of them."""
-    names = list(known)
-    if received in names:
-        return
-    near = difflib.get_close_matches(received, names, n=1, cutoff=0.3)
-    remedy = f"did you mean {near[0]}?" if near else "choose one of these"
-    raise ArgumentError(argument, "one of " + ", ".join(names), received, remedy)
 
 
 def require_seed(seed: int) -> None:

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from onelip.data import load
 from onelip.data.sets import DataSet
-from onelip.files import write_atomically
 from onelip.gan.checkpoint import load_newest, save_checkpoint
 from onelip.gan.config import TrainConfig
+from onelip.gan.exported import export_weights
 from onelip.gan.observe import Observer, nothing, observe_gradients, observe_layers
 from onelip.gan.players import Players, build_players, run_device
 from onelip.gan.records import flatten
@@ -39,15 +38,14 @@ def train(
 ) -> RunResult:
     """Train one pair of players in the folder `path`, or continue where it stopped.
 
-    A finished run returns its result at once. On the CPU an interrupted run, continued, ends with the
-    weights and metrics of one that was never interrupted, bit for bit. `should_stop` is asked after
-    every step; `say` receives what the user should know; `bring` makes what measures beside the loop.
-    Raises CheckpointError for a folder of another configuration.
+    A finished run returns its result at once. On the CPU an interrupted run, continued with as many
+    threads, ends with the weights and metrics of one that was never interrupted, bit for bit. `should_stop`
+    is asked after every step; `say` receives what the user should know; `bring` makes what measures beside
+    the loop. Raises CheckpointError for a folder of another configuration, or in another process's hands.
     """
     config = config.resolved()
     run = RunFolder(path)
-    run.claim(config)
-    with run.lock():
+    with run.claimed(config):
         result = run.result()
         return result if result is not None else _train(config, run, should_stop, say, bring)
 
@@ -83,7 +81,7 @@ def _train(
                 saved = save_checkpoint(run.checkpoints_path, step, players.state_dict())
                 if stopping:
                     return RunResult("interrupted", step, f"saved {saved}")
-    _export_weights(players, run)
+    export_weights(players, run)
     return run.finish(RunResult("finished", config.steps))
 
 
@@ -94,6 +92,9 @@ def _restore(players: Players, config: TrainConfig, run: RunFolder, say: Callabl
         say(f"{warning}; continuing from step {step}")
     if step:
         players.load_state_dict(state)
+        began, now = run.threads(), torch.get_num_threads()
+        if began not in (None, now):
+            say(f"threads: {began} when the run began, {now} now: it may not end with the same bits")
     return step
 
 
@@ -127,8 +128,12 @@ def _measured_step(
 
 
 def _weights_are_finite(players: Players) -> bool:
-    parameters = [*players.generator.parameters(), *players.critic.parameters()]
-    return bool(torch.isfinite(torch.nn.utils.get_total_norm(parameters)))
+    """Running statistics count: a generator whose statistics are not finite trains on and draws nothing."""
+    state = [t for m in (players.generator, players.critic) for t in (*m.parameters(), *m.buffers())]
+    state = [t for t in state if t.is_floating_point()]
+    # The norm is quick, but its squares overflow where weights are merely large.
+    norm = torch.nn.utils.get_total_norm(state)
+    return bool(norm.isfinite()) or all(bool(t.isfinite().all()) for t in state)
 
 
 def _to_floats(values: dict[str, Tensor]) -> dict[str, float]:
@@ -146,10 +151,3 @@ def _peak_memory_mib(device: torch.device) -> float:
 def _draw_samples(players: Players, config: TrainConfig, run: RunFolder, step: int) -> None:
     samples = generate(players.generator, config.latent, GRID_COUNT, config.seed)
     write_grid(run.samples_path / f"step-{step:08d}.png", samples)
-
-
-def _export_weights(players: Players, run: RunFolder) -> None:
-    """Final weights as safetensors: they leave the run, so nothing in them can execute."""
-    for name, player in (("generator", players.generator), ("critic", players.critic)):
-        tensors = {key: value.contiguous() for key, value in player.state_dict().items()}
-        write_atomically(run.weights_path(name), to_safetensors(tensors))

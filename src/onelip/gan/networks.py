@@ -33,9 +33,8 @@ def levels(shape: tuple[int, ...]) -> int:
     """
     depth = max(1, math.ceil(math.log2(max(shape[1:]) / COARSEST_SIDE)))
     if min(shape[1:]) < 2**depth:
-        raise ArgumentError(
-            "image size", f"at least {2**depth} on the shorter side", shape, "use less elongated images"
-        )
+        remedy = "use larger images" if max(shape[1:]) < 2**depth else "use less elongated images"
+        raise ArgumentError("image size", f"at least {2**depth} on the shorter side", shape, remedy)
     return depth
 
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from onelip.constraint.penalty import input_gradient
 from onelip.data.sets import DataSet
 from onelip.gan.config import TrainConfig
 from onelip.gan.players import Players
@@ -29,8 +30,7 @@ def nothing(config: TrainConfig, data: DataSet) -> Observer:
 
 def input_gradient_norms(critic: nn.Module, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, " batch"]:
     """‖∇ₓf(x)‖₂ of each sample, over all its axes."""
-    x = x.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(x).sum(), x)
+    gradient = input_gradient(critic, x, differentiable=False)
     return torch.linalg.vector_norm(gradient.flatten(1), dim=1)
 
 

@@ -12,7 +12,7 @@ from onelip.constraint.activation import MaxMin
 from onelip.constraint.apply import constrain
 from onelip.errors import ArgumentError
 from onelip.gan.config import TrainConfig
-from onelip.gan.networks import build_critic, build_generator, leaky
+from onelip.gan.networks import ImageGenerator, build_critic, build_generator, leaky
 from onelip.gan.random import Stream, derived_seed
 
 SPECTRAL_KINDS = {"sn": "spectral-reshaped", "sn-operator": "spectral"}
@@ -44,12 +44,20 @@ def build_players(config: TrainConfig, sample_shape: tuple[int, ...]) -> Players
         torch.manual_seed(derived_seed(config.seed, 0, Stream.INITIALIZATION))
         generator = build_generator(config.latent, config.width, sample_shape).to(device)
         critic = _critic(config, sample_shape, device)
+    _require_statistics(config.batch, generator)
     return Players(
         generator,
         critic,
         _optimizer(config, generator, config.generator_lr),
         _optimizer(config, critic, config.critic_lr),
     )
+
+
+def _require_statistics(batch: int, generator: nn.Module) -> None:
+    """The first layer that normalizes a batch has a value a sample for each pixel of the coarsest grid."""
+    if batch == 1 and isinstance(generator, ImageGenerator) and generator.coarse[1:] == (1, 1):
+        requirement = "2 or more for pictures this small, whose batch is normalized"
+        raise ArgumentError("batch", requirement, batch, "pass --batch 64")
 
 
 def _lay_out(optimizer: torch.optim.Optimizer) -> None:

@@ -26,6 +26,7 @@ from onelip.files import write_json
 from onelip.gan.config import TrainConfig, config_of, differing_fields, said_of
 
 TAIL_BYTES = 65_536
+BEGUN = ("starts.json", "metrics.jsonl", "checkpoints", "result.json")  # what only a run leaves
 T = TypeVar("T")
 
 
@@ -75,13 +76,30 @@ class RunFolder:
         return result
 
     def claim(self, config: TrainConfig) -> None:
-        """Create the folder for `config`, or make sure that it already is this configuration's."""
+        """Refuse early what `claimed` refuses, before anything is spent on the run."""
+        with self.claimed(config):
+            pass
+
+    @contextmanager
+    def claimed(self, config: TrainConfig) -> Iterator[None]:
+        """Hold the folder, made where there is none, for this process and this configuration.
+
+        One in which no run began, for want of its data say, is anybody's. Raises CheckpointError for another
+        configuration's run, and where another process holds the folder.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
-        ours = dataclasses.asdict(config)
-        if not (self.path / "config.json").exists():
-            write_json(self.path / "config.json", ours)
+        with self.lock():
+            self._take(dataclasses.asdict(config))
+            yield
+
+    def _take(self, ours: dict[str, Any]) -> None:
+        """A configuration is read before it is replaced: what is damaged, or is no run's, stays."""
+        path = self.path / "config.json"
+        found = dataclasses.asdict(self.config()) if path.exists() else None
+        if found is None or not any((self.path / name).exists() for name in BEGUN):
+            write_json(path, ours)
             return
-        differing = differing_fields(dataclasses.asdict(self.config()), ours)
+        differing = differing_fields(found, ours)
         if differing:
             said = said_of(differing)
             raise CheckpointError(
@@ -111,6 +129,11 @@ class RunFolder:
         if not (self.path / "starts.json").exists():
             return []
         return self._read("starts.json", "delete it", lambda found: found["starts"])
+
+    def threads(self) -> int | None:
+        """Those that the run began with: the last time, if more than once. None where it has not begun."""
+        began = [start.get("threads", 1) for start in self.starts() if start["step"] == 1]
+        return began[-1] if began else None
 
     def sample_shape(self) -> tuple[int, ...]:
         """Shape of one sample, so that the generator can be rebuilt without the data."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +19,7 @@ from onelip.data.sets import to_pixels
 from onelip.errors import ArgumentError, CheckpointError
 from onelip.files import write_atomically
 from onelip.gan.checkpoint import load_newest
-from onelip.gan.networks import build_generator
+from onelip.gan.exported import finished_generator, generator_of
 from onelip.gan.observe import frozen_statistics
 from onelip.gan.random import Stream, generator_for
 from onelip.gan.run import RunFolder
@@ -87,24 +88,21 @@ def write_grid(path: Path, samples: Float[Tensor, "batch *shape"]) -> None:
     write_atomically(path, png(grid(samples)))
 
 
-def write_samples(run: RunFolder, count: int, seed: int, out: Path, kind: Literal["png", "npz"]) -> int:
+def write_samples(
+    run: RunFolder,
+    count: int,
+    seed: int,
+    out: Path,
+    kind: Literal["png", "npz"],
+    say: Callable[[str], object] = lambda message: None,
+) -> int:
     """Draw from the newest state of a run and write a grid or the array `samples`; returns its step.
 
-    The folder is all that is needed: neither the data nor the critic.
+    `say` receives what the user should know: that a newer state is damaged.
     """
     config = run.config()
-    device = torch.device("cpu")
-    step, state, _ = load_newest(run.checkpoints_path, device)
-    if not step:
-        raise CheckpointError(
-            f"{run.path} holds no checkpoint yet: train it for {config.checkpoint_every} steps"
-        )
+    step, generator = newest_generator(run, say)
     require_room("count", count, config.latent, run.sample_shape())
-    generator = build_generator(config.latent, config.width, run.sample_shape())
-    try:
-        generator.load_state_dict(state["generator"])
-    except RuntimeError as error:
-        raise CheckpointError(f"{run.path} holds a config.json that does not fit its checkpoints") from error
     samples = generate(generator, config.latent, count, seed)
     if kind == "npz":
         buffer = io.BytesIO()
@@ -113,3 +111,18 @@ def write_samples(run: RunFolder, count: int, seed: int, out: Path, kind: Litera
     else:
         write_grid(out, samples)
     return step
+
+
+def newest_generator(run: RunFolder, say: Callable[[str], object]) -> tuple[int, nn.Module]:
+    """(step, generator): the final one of a finished run, else that of the newest whole checkpoint."""
+    config, result = run.config(), run.result()
+    if result is not None and result.status == "finished":
+        return config.steps, finished_generator(run)
+    step, state, warnings = load_newest(run.checkpoints_path, torch.device("cpu"))
+    for warning in warnings:
+        say(f"{warning}; sampling step {step}")
+    if not step:
+        way_out = f"train it for {config.checkpoint_every} steps"
+        reason = way_out if result is None else f"it {result.status} at step {result.step}"
+        raise CheckpointError(f"{run.path} holds no checkpoint: {reason}")
+    return step, generator_of(run, state["generator"])

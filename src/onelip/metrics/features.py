@@ -11,6 +11,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from onelip.errors import ArgumentError
+from onelip.transport.samples import as_real
 
 T = TypeVar("T")
 
@@ -24,7 +25,7 @@ class FeatureSet:
 
     What a metric needs of one set alone (moments, radii, sums of kernels) is computed once and kept, so
     that a reference set costs nothing from the second comparison on.
-    Raises ArgumentError for another shape, NaN, infinity, and numbers beyond LARGEST.
+    Raises ArgumentError for another shape, complex numbers, NaN, infinity, and numbers beyond LARGEST.
 
     >>> FeatureSet(torch.tensor([[0.0, 1.0], [2.0, 3.0]])).values.dtype
     torch.float64
@@ -34,13 +35,13 @@ class FeatureSet:
     _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self):
-        shape = tuple(self.values.shape)
-        if len(shape) != 2 or shape[0] < 2 or shape[1] < 1:
-            raise ArgumentError(
-                "features", "[n, d], one row a sample, of two samples at least", list(shape), "flatten them"
-            )
-        require_finite("features", self.values)
-        object.__setattr__(self, "values", self.values.detach().to("cpu", torch.float64))
+        values = as_real(self.values)
+        if values.dim() != 2 or values.shape[1] < 1:
+            raise ArgumentError("features", "[n, d], one row a sample", list(values.shape), "flatten them")
+        if len(values) < 2:
+            raise ArgumentError("features", "of two samples at least", len(values), "draw more samples")
+        require_finite("features", values)
+        object.__setattr__(self, "values", values.detach().to("cpu", torch.float64))
 
     def __len__(self) -> int:
         return len(self.values)

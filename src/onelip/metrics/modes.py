@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from onelip.errors import ArgumentError
@@ -69,18 +69,19 @@ def planar_coverage(
     )
 
 
-def stacked_coverage(modes: Int64[Tensor, "..."]) -> StackedCoverage:
+def stacked_coverage(modes: Shaped[Tensor, "..."]) -> StackedCoverage:
     """Of the modes 0 … 999 that samples were classified as: how many occur, and KL(theirs ‖ uniform).
 
     Uniform as in PacGAN's code, so that numbers stand beside the published ones. n samples of the uniform
-    law itself have a KL of about 999/2n: .019 at 26,000. modes: [n]. Raises ArgumentError for another
-    shape and for none.
+    law itself have a KL of about 999/2n: .019 at 26,000. modes: [n], integers. Raises ArgumentError for
+    another shape, for none, and for what is no mode.
 
     >>> stacked_coverage(torch.arange(1000)).kl
     0.0
     """
     _require_shape("modes", modes, ())
     total = DIGITS**3
+    _require_modes(modes, total)
     counts = torch.bincount(modes, minlength=total).double()
     uniform = torch.full((total,), 1 / total, dtype=torch.float64)
     return StackedCoverage(
@@ -107,6 +108,15 @@ def stacked_modes(images: Float[Tensor, "..."], classifier: DigitClassifier) -> 
             for chunk in images.split(_CHUNK)
         ]
     return (torch.cat(digits).reshape(-1, 3) * powers).sum(1)
+
+
+def _require_modes(modes: Shaped[Tensor, "n"], total: int) -> None:
+    whole = not (modes.is_floating_point() or modes.is_complex() or modes.dtype == torch.bool)
+    strangers = int(((modes < 0) | (modes >= total)).sum()) if whole else len(modes)
+    if strangers:
+        requirement = f"integers from 0 to {total - 1}"
+        received = f"{strangers} of {len(modes)} that are not ({modes.dtype})"
+        raise ArgumentError("modes", requirement, received, "take those of stacked_modes")
 
 
 def _require_shape(name: str, samples: Tensor, shape: tuple[int, ...]) -> None:

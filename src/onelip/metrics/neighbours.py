@@ -72,5 +72,8 @@ def _radii(x: Float[Tensor, "n d"], k: int) -> Float[Tensor, "n"]:
 
 
 def _near_origin(x: Float[Tensor, "n d"], like: Float[Tensor, "m d"]) -> Float[Tensor, "n d"]:
-    """Less the mean of `like`: cdist goes through squares, which cancel far from the origin."""
-    return x - like.mean(0)
+    """Less the median of `like`: cdist goes through squares, which cancel far from the origin.
+
+    A few samples far away would take the mean along, and all others from the origin.
+    """
+    return x - like.median(0).values

@@ -7,13 +7,11 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
-from onelip.errors import ArgumentError, CheckpointError
+from onelip.errors import ArgumentError
 from onelip.gan.config import require_seed
-from onelip.gan.networks import build_generator
+from onelip.gan.exported import finished_generator
 from onelip.gan.players import available_device
 from onelip.gan.run import RunFolder
 from onelip.gan.sampling import generate, require_room
@@ -67,26 +65,6 @@ def evaluate_run(
     result = {"generated": stick.measure(drawn), "real": bias, "seconds": time.perf_counter() - began}
     facts = {"data": config.data, "step": config.steps, "samples": count, "seed": seed, **stick.facts}
     return facts | result | {"provenance": provenance()}
-
-
-def finished_generator(run: RunFolder) -> nn.Module:
-    """The generator with its final weights. Raises CheckpointError where the run has not finished."""
-    config, result = run.config(), run.result()
-    if result is None:
-        step = run.last_step()
-        raise CheckpointError(
-            f"{run.path} is not finished (step {step} of {config.steps}): let it finish first"
-        )
-    if result.status != "finished":
-        raise CheckpointError(f"{run.path} {result.status} at step {result.step}: it has no final generator")
-    generator = build_generator(config.latent, config.width, run.sample_shape())
-    weights = run.weights_path("generator")
-    try:
-        generator.load_state_dict(load_file(weights))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{weights} is missing or damaged ({reason}): train the run again") from error
-    return generator
 
 
 def import_extractor(name: str, device: str) -> Extractor:

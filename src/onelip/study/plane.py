@@ -14,7 +14,7 @@ from onelip.data import load
 from onelip.data.sets import PlanarMixture
 from onelip.errors import CheckpointError
 from onelip.files import write_atomically
-from onelip.gan.checkpoint import load_newest
+from onelip.gan.exported import final_weights, finished_generator, fitted
 from onelip.gan.players import build_players, plain_critic
 from onelip.gan.run import RunFolder
 from onelip.gan.sampling import generate
@@ -33,17 +33,15 @@ class Plane:
 
 
 def plane_of(run: RunFolder) -> Plane:
-    """Of the newest state of a run on points in the plane."""
-    config = run.config()
-    players = build_players(config, (2,))
-    _, state, _ = load_newest(run.checkpoints_path, torch.device("cpu"))
-    players.load_state_dict(state)
+    """Of a finished run on points in the plane. Raises CheckpointError where final weights are missing."""
+    config, generator = run.config(), finished_generator(run)
+    critic = fitted(build_players(config, (2,)).critic, final_weights(run, "critic"), run)
     extent = MARGIN * float(centres(config.data).abs().max())
     axis = torch.linspace(-extent, extent, SIDE)
     square = torch.cartesian_prod(axis, axis).flip(1)
     with torch.no_grad():
-        values = plain_critic(config, (2,), players.critic)(square).reshape(SIDE, SIDE)
-    points = generate(players.generator, config.latent, POINTS, config.seed)
+        values = plain_critic(config, (2,), critic)(square).reshape(SIDE, SIDE)
+    points = generate(generator, config.latent, POINTS, config.seed)
     return Plane(points.numpy(), axis.numpy(), values.numpy())
 
 

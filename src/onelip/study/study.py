@@ -34,8 +34,8 @@ def run_study(
 ) -> list[Outcome]:
     """Train in OUT/runs what `missing_runs` found that the store (OUT/store) lacks.
 
-    Refuses a folder of other configurations: every one is claimed before anything is trained, so that a
-    conflict costs nothing.
+    Refuses a folder of other configurations, or in another process's hands: every one is claimed before
+    anything is trained, so that a conflict costs nothing.
     """
     store = out / "store" if store is None else store
     jobs = [Job(out / "runs" / name, config, store) for name, config in missing.items()]

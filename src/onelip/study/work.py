@@ -36,8 +36,7 @@ def perform(job: Job, should_stop: Callable[[], bool], say: Callable[[str], None
 
 def _threads(job: Job, say: Callable[[str], None]) -> int:
     """Those that the run began with, so that it ends with the same bits; else what a calibration finds."""
-    starts = RunFolder(job.path).starts()
-    return starts[-1].get("threads", 1) if starts else calibrate(job.config, say)
+    return RunFolder(job.path).threads() or calibrate(job.config, say)
 
 
 def _record(job: Job, result: RunResult) -> None:

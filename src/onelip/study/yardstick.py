@@ -29,6 +29,7 @@ from onelip.metrics.modes import (
     stacked_coverage,
     stacked_modes,
 )
+from onelip.metrics.neighbours import NEIGHBOURS
 from onelip.study.digits import TRAINED_ON
 
 IMAGE_SAMPLES = 10_000
@@ -113,6 +114,9 @@ def _stacked(train: ImageSet, classifier: DigitClassifier) -> Yardstick:
 
 
 def _images(pool: ImageSet, extractor: Extractor, pool_name: str) -> Yardstick:
+    if pool.count // 2 <= NEIGHBOURS:
+        requirement = f"{2 * (NEIGHBOURS + 1)} or more, of which one half is held against the other"
+        raise ArgumentError("number of pictures", requirement, pool.count, "add some to the folder")
     reference, unseen = torch.randperm(pool.count, generator=_random()).chunk(2)
     portrait = portray(map(pool.images, reference.split(CHUNK)), extractor)
     count, dimensions = portrait.features.values.shape
