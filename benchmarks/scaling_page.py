@@ -82,7 +82,7 @@ def scaling_sweep() -> str:
         ("the store", f"{RUNS * record / 1e6:.1f} MB in {RUNS:,} files"),
         ("lost with a machine, at most", f"{CORES * seconds / count:.0f} s of a worker"),
     ]
-    return markdown_table(("", f"{len(like)} such runs in the store"), rows)
+    return markdown_table(("", f"{len(like)} stored runs on digits, {config.steps:,} steps"), rows)
 
 
 def checkpoint_bytes(config: TrainConfig) -> int:

@@ -17,6 +17,7 @@ from onelip.files import write_atomically
 from paper.figures import write_figures
 from paper.log import faults
 from paper.numbers import StaleClaimsError, as_tex, collect
+from paper.parts import render_parts
 from paper.poster import write as write_poster
 from paper.tables import render
 
@@ -56,7 +57,8 @@ def generate(results: Path, build: Path) -> None:
     names = {"onelipresults": found, "onelipdigest": found[:SHOWN], "onelipsources": sources()}
     words = "".join(rf"\newcommand*{{\{name}}}{{{text}}}" + "\n" for name, text in names.items())
     figures = write_figures(results, build / "figures")
-    for name, text in {"numbers.tex": words + as_tex(table), **render(results, table, figures)}.items():
+    texts = {"numbers.tex": words + as_tex(table)} | render(results, table) | render_parts(results, figures)
+    for name, text in texts.items():
         (build / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(build / name, text.encode())
     write_poster(results, build / "poster")

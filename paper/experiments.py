@@ -115,7 +115,7 @@ def of_norms(results: Path) -> Table:
         "commit": _commits([{"provenance": file}]),
         "time/least": percent(ratios[0], 2),
         "time/most": percent(ratios[-1], 2),
-        "width": percent(max(m["upper"] / m["lower"] - 1 for m in ours), 2),
+        "width": percent(max(m["upper"] / m["lower"] - 1 for m in ours), 2, "upper"),
     }
     return {f"norms/{key}": Value(text, "results/norms.json") for key, text in texts.items()}
 
@@ -158,7 +158,8 @@ def of_w1(results: Path) -> Table:
     texts |= {f"sorting/{key}": str(count) for key, count in ahead.items()}
     seeds = sorted({len(records) for records in sizes.values()})
     texts["seeds"] = f"{seeds[0]} to {seeds[-1]} seeds" if len(seeds) > 1 else f"{seeds[0]} seeds"
-    texts["excess"] = number(max(r["certified"] for records in sizes.values() for r in records) - 1, 1)
+    largest = max(r["certified"] for records in sizes.values() for r in records)
+    texts["excess"] = number(largest - 1, 1, "upper")
     texts |= {"sizes": str(len(sizes)), "runs": str(sum(map(len, sizes.values())))}
     texts |= {f"better/{key}": str(count) for key, count in better.items()}
     texts |= {f"runs/{key}": str(count) for key, count in single.items()}

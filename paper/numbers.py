@@ -35,6 +35,7 @@ from onelip.study.claims.evidence import (
 from onelip.study.claims.measures import explosive_share, growth, largest, last, late_rise, seconds
 from onelip.study.claims.statistics import PerSeed, ratio
 from onelip.study.presets import CONSTRAINTS, PRESETS, expand
+from onelip.study.rounding import Bound
 from onelip.study.store import StoredRun
 from paper.experiments import of_norms, of_soundness, of_theory, of_w1
 from paper.sentences import claim_words, each, groups_state, ranking, seeds_of
@@ -88,6 +89,15 @@ METRICS: dict[str, Measure] = {
     "growth": growth,
 }
 
+BOUNDS: dict[str, Bound] = {
+    "witnessed": "lower",
+    "witnessed-largest": "lower",
+    "proved": "upper",
+    "proved-largest": "upper",
+    "product": "upper",
+    "norm-ratio": "lower",
+}
+
 
 def finite(evidence: Evidence, setting: str, metric: str) -> PerSeed:
     """A metric of the finished seeds of a setting that have it."""
@@ -95,15 +105,15 @@ def finite(evidence: Evidence, setting: str, metric: str) -> PerSeed:
     return {seed: value for seed, value in found.items() if math.isfinite(value)}
 
 
-def mean_and_range(values: list[float]) -> str:
+def mean_and_range(values: list[float], bound: Bound = "") -> str:
     """Mean, and least and largest where there is more than one seed.
 
-    >>> mean_and_range([1.0, 2.0]), mean_and_range([1.0])
-    ('1.50 (1.00--2.00)', '1.00')
+    >>> mean_and_range([1.0, 2.0]), mean_and_range([1.0]), mean_and_range([1.001], "upper")
+    ('1.50 (1.00--2.00)', '1.00', '1.01')
     """
-    mean = number(float(np.mean(values)))
+    mean, low, high = (number(float(f(values)), bound=bound) for f in (np.mean, min, max))
     to = "--" if min(values) >= 0 else " to "
-    return mean if len(values) == 1 else f"{mean} ({number(min(values))}{to}{number(max(values))})"
+    return mean if len(values) == 1 else f"{mean} ({low}{to}{high})"
 
 
 def of_runs(evidence: Evidence) -> Table:
@@ -111,11 +121,12 @@ def of_runs(evidence: Evidence) -> Table:
     table: Table = {}
     for setting in dict.fromkeys(run.setting for run in evidence.runs.values()):
         for metric in METRICS:
+            bound = BOUNDS.get(metric, "")
             values = list(finite(evidence, setting, metric).values())
             if values:
                 texts = {"mean": float(np.mean(values)), "low": min(values), "high": max(values)}
-                found = {stat: number(value) for stat, value in texts.items()}
-                found |= {"seeds": str(len(values)), "range": mean_and_range(values)}
+                found = {stat: number(value, bound=bound) for stat, value in texts.items()}
+                found |= {"seeds": str(len(values)), "range": mean_and_range(values, bound)}
                 source = f"{STUDY}/{setting}-*.json"
                 table |= {f"{metric}/{setting}/{k}".lower(): Value(v, source) for k, v in found.items()}
         finished = sum(map(is_finished, evidence.all_of(setting)))
@@ -162,9 +173,9 @@ def constants(evidence: Evidence) -> str:
     """The largest constant of each method over its certificates, witnessed to proved, means over seeds."""
     words = {}
     for method in CONSTRAINTS:
-        ends = [finite(evidence, method, f"{bound}-largest") for bound in ("witnessed", "proved")]
-        if all(ends):
-            low, high = (number(float(np.mean(list(end.values())))) for end in ends)
+        ends = {m: finite(evidence, method, m) for m in ("witnessed-largest", "proved-largest")}
+        if all(ends.values()):
+            low, high = (number(float(np.mean(list(e.values()))), bound=BOUNDS[m]) for m, e in ends.items())
             words[method] = f"{low} to {high}"
     return each(words)
 

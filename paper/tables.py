@@ -1,24 +1,21 @@
-"""Tables from results/, as TeX: a tabular alone (tables/), or a float with what is said of it (parts/).
-
-Where the runs of a part are missing there is no float: its file says what is missing.
-"""
+"""Tables from results/, as TeX."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import nn
 
 from onelip.gan.config import TrainConfig
 from onelip.gan.networks import build_critic
 from onelip.study.claims.evidence import Evidence, read_evidence
-from onelip.study.presets import CONSTRAINTS, METHODS, PRESETS, expand
+from onelip.study.presets import METHODS, PRESETS, expand
+from onelip.study.rounding import Bound
 from onelip.study.w1bench.published import published
 from paper.experiments import w1_sizes
-from paper.numbers import counts, finite, layer_factors, mean_and_range
-from paper.sentences import groups_state
+from paper.numbers import BOUNDS, finite, layer_factors, mean_and_range
 from paper.text import code, number, percent
 from paper.values import Table
 
@@ -40,7 +37,7 @@ def metric(name: str) -> Cell:
 
     def cell(evidence: Evidence, setting: str) -> str:
         values = list(finite(evidence, setting, name).values())
-        return mean_and_range(values) if values else NONE
+        return mean_and_range(values, BOUNDS.get(name, "")) if values else NONE
 
     return cell
 
@@ -94,7 +91,8 @@ def layers(evidence: Evidence) -> str:
             )
             for part in ("reshaped", "operator/lower", "operator/upper")
         }
-        cells = [mean_and_range(values) for values in found.values()]
+        bounds: tuple[Bound, ...] = ("", "lower", "upper")
+        cells = [mean_and_range(values, b) for values, b in zip(found.values(), bounds, strict=True)]
         rows.append([described(modules[name]), *cells, str(factor)])
     head = ["layer", r"$\|W_\flat\|_2$", r"$\|A\|_2\geq$", r"$\|A\|_2\leq$", r"$\lceil k/s\rceil$"]
     return tabular("lrrrr", head, rows)
@@ -224,86 +222,10 @@ def modes(evidence: Evidence) -> str:
     return tabular("lrrrrrr", ["method", *(title for _, title in columns)], shown)
 
 
-class Part(NamedTuple):
-    """Groups of the preset that are shown together: by a figure, a table, or both, each with its caption."""
-
-    groups: tuple[str, ...]
-    figure: str = ""
-    caption: str = ""
-    table: Callable[[Evidence], str] | None = None
-    title: str = ""
-
-
-PARTS = {
-    "settings": Part(
-        ("settings", "settings-operator"),
-        "sensitivity",
-        r"Final Fréchet distance under the optimizer settings of \citet{miyato2018}: learning rate, betas of "
-        "Adam, critic steps a generator step. Medians over seeds; darker is worse.",
-    ),
-    "knobs": Part(
-        ("clip", "penalty", "target", "iterations"),
-        "knobs",
-        "Final Fréchet distance against each method's own knob: every seed, and the line of the medians; a "
-        "cross at the upper edge is a run that diverged.",
-    ),
-    "cost": Part(
-        ("cost",),
-        "cost",
-        "Processor time of a generator step against width, over that without a constraint.",
-    ),
-    "losses": Part(
-        ("losses", "baseline"),
-        "losses",
-        "Fréchet distance of two thousand samples over the training, of other losses and of the relativistic "
-        "baseline. A curve a run; load on the machine stretches the seconds of single ones.",
-        losses,
-        "Other losses, and the relativistic baseline: generator steps, critic steps before each; means over "
-        "seeds, ranges in parentheses.",
-    ),
-    "modes": Part(
-        ("ring", "grid", "stacked"),
-        "plane",
-        "Generated points of seed zero over level lines of the critic; crosses are the modes.",
-        modes,
-        r"Modes captured, share of the samples within $3\sigma$ of one, and divergence of the captured modes "
-        "from the uniform law in nats: means over the seeds that there are, ranges in parentheses where they "
-        "are more than one.",
-    ),
-}
-
-
-def floats(evidence: Evidence, name: str, figures: set[str]) -> str:
-    """What a part shows, as floats and a sentence that refers to them; only what is missing where none is.
-
-    Settings of the main group alone, which other groups share, are nothing to show.
-    """
-    part = PARTS[name]
-    said = groups_state({group: counts(evidence, group) for group in part.groups}) + "\n"
-    settings = [s for group in part.groups for s in PRESETS["paper"].groups[group].settings]
-    if not any(evidence.all_of(s) for s in settings if s not in CONSTRAINTS):
-        return said
-    bodies = {}
-    if part.figure in figures:
-        picture = rf"\includegraphics[max width=\linewidth]{{figures/{part.figure}}}" + "\n"
-        bodies[f"fig:{name}"] = picture + rf"\caption{{{part.caption}}}"
-    if part.table is not None:
-        fitted = r"\adjustbox{max width=\linewidth}{" + part.table(evidence) + "}"
-        bodies[f"tab:{name}"] = rf"\caption{{{part.title}}}" + "\n" + fitted
-    shown = "".join(floating(label, body) for label, body in bodies.items())
-    return shown + (rf"\Cref{{{','.join(bodies)}}}. " if bodies else "") + said
-
-
-def floating(label: str, body: str) -> str:
-    kind = "figure" if label.startswith("fig") else "table"
-    body = body.replace(r"\caption{", rf"\caption{{\label{{{label}}}", 1)
-    return rf"\begin{{{kind}}}[tbp]\centering\small" + f"\n{body}\n" + rf"\end{{{kind}}}" + "\n"
-
-
-def render(results: Path, table: Table, figures: set[str]) -> dict[str, str]:
-    """All tables by the path of their file in the build folder; figures: names of those that were drawn."""
+def render(results: Path, table: Table) -> dict[str, str]:
+    """All tables by the path of their file in the build folder."""
     evidence = read_evidence(results)
-    plain = {
+    texts = {
         "layers": layers(evidence),
         "setup": setup(),
         "common": common(),
@@ -313,5 +235,4 @@ def render(results: Path, table: Table, figures: set[str]) -> dict[str, str]:
         "w1": w1(results),
         "claims": claims(table),
     }
-    parts = {f"parts/{name}.tex": floats(evidence, name, figures) for name in PARTS}
-    return {f"tables/{name}.tex": text for name, text in plain.items()} | parts
+    return {f"tables/{name}.tex": text for name, text in texts.items()}

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import re
 
+from onelip.study.rounding import Bound, rounded
+
 _SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
     character: "\\" + character for character in "&%#_{}$"
 }
 
 
-def number(value: float, digits: int = 3) -> str:
+def number(value: float, digits: int = 3, bound: Bound = "") -> str:
     r"""`digits` significant digits; \num only where TeX has to set a sign, a power of ten or groups.
+
+    bound: a bound is rounded in its own direction, and stays one.
 
     >>> number(10.2345), number(0.5), number(1234.4), number(12000), number(1.2e-7), number(-3)
     ('10.2', '0.500', '1234', '\\num{12000}', '\\num{1.2e-07}', '\\num{-3}')
+    >>> number(1.00001), number(1.00001, bound="upper")
+    ('1.00', '1.01')
     """
     if isinstance(value, int):
         return str(value) if 0 <= value < 10_000 else rf"\num{{{value}}}"
+    if bound:
+        value = rounded(value, digits, bound)
     if 1e-3 <= abs(value) < 10 ** (digits + 3):
         text = f"{value:#.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
         text = text.rstrip(".")
@@ -26,13 +34,13 @@ def number(value: float, digits: int = 3) -> str:
     return text if plain else rf"\num{{{text}}}"
 
 
-def percent(value: float, digits: int = 3) -> str:
+def percent(value: float, digits: int = 3, bound: Bound = "") -> str:
     r"""A share as a percentage.
 
     >>> percent(0.1234)
     '12.3\\,\\%'
     """
-    return number(100 * value, digits) + r"\,\%"
+    return number(100 * value, digits, bound) + r"\,\%"
 
 
 def escape(text: str) -> str:

@@ -23,6 +23,7 @@ from onelip.study.coverage import markdown
 from onelip.study.figures import STYLE, save_figure
 from onelip.study.gallery import draw_all
 from onelip.study.records import read_records
+from onelip.study.rounding import rounded
 from onelip.study.w1bench.published import published
 from onelip.study.w1bench.records import by_pair
 from paper.sentences import trimmed
@@ -72,7 +73,7 @@ def speed():
     return (
         f"- Proved in {double[0]:.0%} to {double[-1]:.0%} of the processor time of FFT+SVD in float64 "
         f"({single[0]:.0%} to {single[-1]:.0%} of that in float32), which proves nothing, on four "
-        f"convolutions and a dense layer; intervals at most {widest:.2%} wide "
+        f"convolutions and a dense layer; intervals at most {rounded(100 * widest, 3, 'upper'):.2f}% wide "
         "(`python benchmarks/test_norms.py`)."
     )
 
@@ -93,7 +94,7 @@ def verdicts():
 def _measured(claim):
     if claim["missing"]:
         known = f"; {claim['known']}" if claim["known"] else ""
-        return f"{len(claim['missing'])} are missing of {claim['sources']}{known}"
+        return f"of {claim['sources']}, {len(claim['missing'])} are missing{known}"
     effect = claim["effect"]
     said = [trimmed(claim["reason"], REASON)] if claim["reason"] else []
     if effect is not None:

@@ -12,8 +12,9 @@ from onelip.study.presets import CONSTRAINTS, PRESETS
 from onelip.study.records import read_records
 from paper.build import ROOT
 from paper.numbers import METRICS, constants, costs, finite, layer_factors, of_groups, of_runs
+from paper.parts import PARTS, floats
 from paper.sentences import claim_words, ranking, shortened
-from paper.tables import PARTS, QUALITY, by_setting, claims, floats, modes
+from paper.tables import QUALITY, by_setting, claims, modes
 
 RESULTS = ROOT / "results"
 
@@ -56,7 +57,7 @@ def test_a_part_with_a_run_is_a_float_that_is_referred_to(part, setting, stored)
     text = floats(evidence_of(stored["sn-0"], run), part, {PARTS[part].figure})
     labels = re.findall(r"\\label\{(.*?)\}", text)
     assert labels
-    assert rf"\Cref{{{','.join(labels)}}}" in text
+    assert rf"See \cref{{{','.join(labels)}}}." in text
     assert text.count(r"\begin{figure}") + text.count(r"\begin{table}") == len(labels)
 
 

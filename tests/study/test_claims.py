@@ -161,7 +161,7 @@ def product(witness=0.9, deep=0.9):
     return {"product": {"result": {"networks": networks}}}
 
 
-HALF, MORE = {"seconds": 0.05}, {"seconds": 0.2}
+HALF, SAME, MORE = {"seconds": 0.05}, {"seconds": 0.1}, {"seconds": 0.2}
 WORSE = {"frechet": 20.0}
 DIVERGED = {"status": "diverged"}
 SPLIT = {"clip-0": {"frechet": 1.0}, "gp-0": {"frechet": 9.0}}
@@ -170,8 +170,9 @@ CASES = [
     ("C1", "supported", {"*sn": HALF}, {}, ""),
     ("C1", "refuted", {"*sn": MORE}, {}, ""),
     ("C1", "refuted", {"*sn": HALF | {"memory": 600.0}}, {}, ""),
-    ("C1", "depends", {"*sn": HALF, "cost-ring-w4-b64-sn": MORE}, {}, "not cheaper: cost-ring-w4-b64"),
-    ("C1", "undecided", {"*sn": {"seconds": 0.1}}, {}, "not told apart"),
+    ("C1", "depends", {"*sn": HALF, "cost-ring-w4-b64-sn": MORE}, {}, "does not: cost-ring-w4-b64"),
+    ("C1", "undecided", {"*sn": SAME}, {}, "not settled: main"),
+    ("C1", "undecided", {"*sn": HALF, "cost-ring-w4-b64-sn": SAME}, {}, "settled: cost-ring-w4-b64"),
     # C2
     ("C2", "supported", {"none": {"growth": 1e4}}, {}, ""),
     ("C2", "refuted", {"*sn": {"growth": 1e4, "share": 0.02}}, {}, ""),

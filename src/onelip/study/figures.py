@@ -21,6 +21,7 @@ from onelip.study.store import Curve, StoredRun
 
 MARKED_POINTS = 20  # curves of fewer points show where they were measured
 NARROW = 30.0  # a logarithmic axis with less between its ends has no two powers of ten to label
+MOST_ABREAST = 4  # panels in a row: more are illegible on a page
 SMOOTHING_SHARE = 0.05  # window of the running mean, as a share of the curve
 
 # Okabe & Ito's palette: distinguishable with every common colour-vision deficiency.
@@ -111,19 +112,25 @@ def curves_of(runs: list[StoredRun], metric: str) -> list[Curve]:
 
 
 def panels(groups: Grouped, rows: int = 1, height: float = 2.6) -> tuple[Figure, np.ndarray]:
-    """An empty figure with a column for each method."""
-    figure = Figure(figsize=(3.2 * len(groups), height * rows), layout="constrained")
-    axes = figure.subplots(rows, len(groups), squeeze=False)
-    for column, method in zip(axes.T, groups, strict=True):
+    """An empty figure with a column of panels for each method, at most MOST_ABREAST side by side."""
+    bands = -(-len(groups) // MOST_ABREAST)
+    abreast = -(-len(groups) // bands)
+    figure = Figure(figsize=(3.2 * abreast, height * rows * bands), layout="constrained")
+    grid = figure.subplots(rows * bands, abreast, squeeze=False)
+    columns = np.concatenate(np.split(grid, bands), axis=1).T
+    for column, method in zip(columns, groups, strict=False):
         column[0].set_title(METHOD_TITLES[method])
         column[-1].set_xlabel("generator step")
-    return figure, axes
+    for axes in columns[len(groups) :].flat:
+        axes.remove()
+    return figure, columns[: len(groups)].T
 
 
 def legend_beside(row: np.ndarray, title: str) -> None:
     """The first panel's labels to the right of the last one, where no curve can run through them."""
-    handles, labels = row[0].get_legend_handles_labels()
-    row[-1].legend(handles, labels, title=title, loc="center left", bbox_to_anchor=(1.02, 0.5))
+    last, (handles, labels) = row[-1], row[0].get_legend_handles_labels()
+    legend = last.legend(handles, labels, title=title, loc="center left", bbox_to_anchor=(1.02, 0.5))
+    legend.set_in_layout(last.get_subplotspec().is_last_col())  # else an empty panel's place is there
 
 
 def loss_figure(groups: Grouped, metric: str, label: str) -> Figure:
@@ -163,15 +170,15 @@ def gradient_norm(groups: Grouped) -> Figure:
 
 
 def operator_norm(groups: Grouped) -> Figure:
-    """Per layer the operator norm (solid, its proved upper bound) and the reshaped norm (dashed)."""
+    """Per layer at rest, σ converged: operator norm (solid, its proved bound), reshaped norm (dashed)."""
     figure, axes = panels(groups)
     for ax, runs in zip(axes[0], groups.values(), strict=True):
         for layer, color in zip(layer_names(runs), LAYER_COLORS * 9, strict=False):
             upper = curves_of(runs, f"layers/{layer}/operator/upper")
             draw_curves(ax, upper, color, layer)
             draw_curves(ax, curves_of(runs, f"layers/{layer}/reshaped"), color, style="--")
-        ax.set_yscale("log")
-    axes[0, 0].set_ylabel("norm of the layer")
+        logarithmic(ax)
+    axes[0, 0].set_ylabel("norm of the layer at rest")
     for label, style in (("operator", "-"), ("reshaped", "--")):
         axes[0, 0].plot([], [], style, color="black", label=label)
     legend_beside(axes[0], "layer")
@@ -190,10 +197,7 @@ def certified_interval(groups: Grouped) -> Figure:
     for ax, (method, runs) in zip(axes[0], groups.items(), strict=True):
         for bound, style in (("upper", "-"), ("lower", "--")):
             draw_curves(ax, curves_of(runs, f"certificate/{bound}"), METHOD_COLORS[method], style=style)
-        ax.set_yscale("log")
-        low, high = ax.get_ylim()
-        if high < NARROW * low:
-            plain_ticks(ax.yaxis)
+        logarithmic(ax)
     axes[0, 0].set_ylabel(r"constant $\|f\|_{\mathrm{Lip}}$")
     for label, style in (("proved", "-"), ("witnessed", "--")):
         axes[0, 0].plot([], [], style, color="black", label=label)
@@ -222,6 +226,16 @@ def distance_curves(lines: dict[str, tuple[str, list[StoredRun]]], title: str) -
     by_seconds.set(xlabel="seconds of one core, training alone")
     legend_beside(axes, title)
     return figure
+
+
+def logarithmic(ax: Axes) -> None:
+    """A logarithmic vertical axis, with plain numbers where it spans little; linear below a factor of two."""
+    low, high = ax.dataLim.intervaly
+    if high < 2 * low:
+        return
+    ax.set_yscale("log")
+    if high < NARROW * low:
+        plain_ticks(ax.yaxis)
 
 
 def plain_ticks(axis: Axis) -> None:

@@ -104,7 +104,7 @@ def costs() -> Settings:
     sizes = [("mnist", width, 64) for width in (4, 8, 16, 32)]
     sizes += [("mnist", 8, 16), ("mnist", 8, 256)]
     sizes += [("ring", width, 64) for width in (4, 16, 32)] + [("ring", 16, 512)]
-    short: dict[str, Any] = {"steps": 12, "evaluate_every": 0, "certify_every": 0}
+    short: dict[str, Any] = {"steps": 30, "evaluate_every": 0, "certify_every": 0}
     return {
         f"cost-{data}-w{width}-b{batch}-{name}": method
         | {"data": data, "width": width, "batch": batch}
@@ -134,7 +134,7 @@ PRESETS: dict[str, Preset] = {
             "ring": Group(on("ring"), FIVE),
             "grid": Group(on("grid"), FIVE),
             "stacked": Group(on("stacked-mnist"), THREE),
-            "cost": Group(costs(), THREE),
+            "cost": Group(costs(), FIVE),
         },
         common={
             "width": 8,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from onelip.study.rounding import Bound, rounded
+
 COLUMNS = {
     "run": "run",
     "status": "ended",
@@ -11,7 +13,7 @@ COLUMNS = {
     "critic_loss": "critic loss",
     "w1_estimate": "Ŵ₁",
     "input_gradient/interpolated/mean": "mean ‖∇ₓf‖, interpolated",
-    "norm_product": "product of the layers' ‖A‖₂",
+    "norm_product": "product of the layers' ‖A‖₂ at rest ≤",
     "seconds_per_generator_step": "s per generator step",
     "peak_memory_mib": "peak memory, MiB",
 }
@@ -23,6 +25,12 @@ OBSERVED = {
     "final/share": "share within 3σ",
     "certificate/lower": "‖f‖_Lip ≥",
     "certificate/upper": "‖f‖_Lip ≤",
+}
+
+BOUNDS: dict[str, Bound] = {
+    "norm_product": "upper",
+    "certificate/lower": "lower",
+    "certificate/upper": "upper",
 }
 
 
@@ -50,4 +58,4 @@ def _cell(name: str, run: dict[str, Any], column: str) -> str:
     if column == "status":
         return f"{run['status']} at {run['step']}"
     value = (run | run["final"] | run.get("last", {})).get(column)
-    return "–" if value is None else f"{value:.3g}"
+    return "–" if value is None else f"{rounded(value, 3, BOUNDS.get(column, '')):.3g}"

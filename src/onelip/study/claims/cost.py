@@ -5,7 +5,7 @@ from __future__ import annotations
 from onelip.study.claims.evidence import Evidence, Measure, Needs
 from onelip.study.claims.measures import mixed_machines, seconds
 from onelip.study.claims.statistics import Estimate, ratio
-from onelip.study.claims.verdict import Claim, State, Verdict, below, every
+from onelip.study.claims.verdict import Claim, State, Verdict, below, combine, every
 from onelip.study.presets import PRESETS
 from onelip.study.store import StoredRun
 
@@ -31,16 +31,7 @@ def judge(evidence: Evidence) -> Verdict:
         numbers[f"time of sn-operator, {name}"] = _over_gp(evidence, size, "sn-operator", seconds)
     effect = numbers.pop("time, main")
     assert isinstance(effect, Estimate)
-    lists = {
-        label: ", ".join(name for name, state in states.items() if state == wanted)
-        for label, wanted in (("cheaper", "holds"), ("not cheaper", "fails"), ("not told apart", "open"))
-    }
-    condition = "; ".join(f"{label}: {names}" for label, names in lists.items() if names)
-    found = set(states.values())
-    word = "supported" if found == {"holds"} else "refuted" if found == {"fails"} else "depends"
-    if "fails" not in found and states["main"] == "open":
-        word = "undecided"
-    return Verdict(word, condition, effect, "seconds a generator step, sn over gp, main", numbers)
+    return Verdict(*combine(states), effect, "seconds a generator step, sn over gp, main", numbers)
 
 
 def _over_gp(evidence: Evidence, size: str, method: str, measure: Measure) -> Estimate:
@@ -54,12 +45,11 @@ def _memory(run: StoredRun) -> float:
 COST = Claim(
     "C1",
     "Spectral normalization is computationally cheaper than the gradient penalty.",
-    "Cheaper at a size: the interval of sn/gp, paired by seed, lies below 1 for processor seconds a "
-    f"generator step (of the clock on a GPU) and below {MEMORY_MARGIN} for the peak memory of the process, "
-    "its libraries and the measuring of layers included. Supported: cheaper at the full trainings (5 seeds) "
-    "and at every width and batch of the cost runs, convolutional and MLP (3 seeds each); refuted: at none, "
-    "each shown; depends: the sizes are listed; undecided: no size is shown not to be, and the full "
-    "trainings do not tell.",
+    "Parts, the full trainings and every width and batch of the cost runs, convolutional and MLP: it is "
+    "cheaper, the interval of sn/gp, paired by seed, below 1 for processor seconds a generator step (of the "
+    f"clock on a GPU) and below {MEMORY_MARGIN} for the peak memory of the process, its libraries and the "
+    "measuring of layers included. All hold: supported; none: refuted; some: depends; an interval that holds "
+    "the limit and no contradiction: undecided.",
     Needs({"main": ("gp", "sn", "sn-operator"), "cost": tuple(s + m for s in SIZES for m in METHODS)}),
     judge,
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections import Counter
 from collections.abc import Sequence
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from onelip.study.figures import LAYER_COLORS, METHOD_COLORS, METHOD_TITLES, SMOOTHING_SHARE, layer_names
 from onelip.study.presets import PRESETS
 from onelip.study.records import DIGITS, WINDOWS, drawn_steps, strip_rows, thinned
+from onelip.study.rounding import Bound, rounded
 from onelip.study.store import Curve, StoredRun
 
 VALUES = 150_000  # of all curves together, about, so that the page stays a few megabytes
@@ -45,7 +45,6 @@ METRICS: dict[str, tuple[str, bool, bool]] = {
     "certificate/at_boundary": ("Share of clipped weights on ±c", False, False),
 }
 _CLOCKS = ("training_cpu_seconds", "training_seconds")
-_ROUNDING = {"lower": ROUND_FLOOR, "upper": ROUND_CEILING}
 
 
 def page_data(runs: Sequence[StoredRun]) -> dict[str, Any]:
@@ -125,24 +124,13 @@ def norm_products(curves: dict[str, Curve]) -> Curve | None:
 
 def _plain(name: str, curve: Curve, grids: dict[tuple[int, ...], int]) -> list[Any]:
     steps = tuple(int(step) for step in curve.steps)
-    bound = name.rpartition("/")[2]
-    values = [rounded(value, bound) for value in curve.values]
+    last = name.rpartition("/")[2]
+    bound: Bound = last if last in ("lower", "upper") else ""
+    values = [rounded(value, DIGITS, bound) for value in curve.values]
     deviations = (
-        None
-        if curve.deviations is None
-        else [rounded(value, digits=DIGITS - 2) for value in curve.deviations]
+        None if curve.deviations is None else [rounded(value, DIGITS - 2) for value in curve.deviations]
     )
     return [grids.setdefault(steps, len(grids)), values, deviations]
-
-
-def rounded(value: float, bound: str = "", digits: int = DIGITS) -> float:
-    """To so many significant digits; a bound in its own direction, so that it stays one.
-
-    >>> rounded(1.234567), rounded(1.234567, "lower"), rounded(1.234567, "upper")
-    (1.2346, 1.2345, 1.2346)
-    """
-    context = Context(prec=digits, rounding=_ROUNDING.get(bound, ROUND_HALF_EVEN))
-    return float(context.create_decimal_from_float(float(value)))
 
 
 def samples(runs: Sequence[StoredRun]) -> dict[str, dict[str, Any]]:

@@ -137,10 +137,9 @@ def _plan_panel(figure: Figure, ax: Axes, drawing: Result) -> None:
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, -0.26), ncols=3, columnspacing=1, handlelength=1.2)
     ax.set_aspect("equal")
     ax.grid(False)
-    ax.set_title(
-        f"Plan and potential cost the same:\nW₁ = {drawing['w1']:.3f}, gap {_magnitude(drawing['gap'])}"
-    )
-    figure.colorbar(levels, ax=ax, label="potential f (dual), slope ≤ 1", shrink=0.9)
+    costs = f"{len(x)} points of each law: W₁ = {drawing['w1']:.3f}, gap {_magnitude(drawing['gap'])}"
+    ax.set_title(f"Plan and potential cost the same.\n{costs}")
+    figure.colorbar(levels, ax=ax, label="optimal potential (dual), slope ≤ 1", shrink=0.9)
 
 
 def _shortfall_panel(ax: Axes, pairs: Result) -> None:
@@ -282,7 +281,7 @@ def _warm_start_panel(ax: Axes, cases: Result) -> None:
     )
     ax.set_xlabel("largest error of σ on the way; iterations:")
     ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.12), ncols=3, handletextpad=0.1)
-    ax.set_title("Warm start while Adam moves the weight")
+    ax.set_title("Warm start while the weight moves")
 
 
 def _rows(ax: Axes, names: list[str]) -> None:
