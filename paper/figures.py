@@ -44,17 +44,17 @@ THEORY_SIZES = {"disjoint": (7.4, 4.5), "duality": (9.6, 3.7), "product": (8.4, 
 STUDY_FIGURES: dict[str, tuple[Callable[[study.Grouped], Figure], bool, tuple[float, float]]] = {
     "generator_loss": (study.generator_loss, True, (6.8, 1.65)),
     "critic_loss": (study.critic_loss, True, (6.8, 1.65)),
-    "gradient_norm": (study.gradient_norm, True, (7.0, 2.9)),
-    "certified_interval": (study.certified_interval, True, (6.8, 1.75)),
+    "gradient_norm": (study.gradient_norm, True, (7.0, 2.5)),
+    "certified_interval": (study.certified_interval, True, (6.8, 1.6)),
     "operator_norm": (study.operator_norm, True, (7.0, 2.1)),
-    "frechet_distance": (study.frechet_distance, False, (7.4, 2.2)),
+    "frechet_distance": (study.frechet_distance, False, (7.4, 2.0)),
 }
 
 COMPARISONS: dict[str, tuple[Callable[[list[StoredRun]], Figure | None], tuple[float, float]]] = {
-    "losses": (comparisons.losses, (7.4, 2.2)),
+    "losses": (comparisons.losses, (7.4, 2.0)),
     "sensitivity": (comparisons.sensitivity, (7.4, 2.1)),
-    "knobs": (comparisons.knobs, (8.4, 1.9)),
-    "cost": (comparisons.cost, (7.6, 1.9)),
+    "knobs": (comparisons.knobs, (8.4, 1.8)),
+    "cost": (comparisons.cost, (7.6, 1.65)),
 }
 
 

@@ -26,11 +26,15 @@ def provenance() -> dict[str, object]:
 
 
 def commit() -> str | None:
-    """The commit of the source tree, '+dirty' where tracked files differ; None outside a repository."""
+    """The commit of the source tree, '+dirty' where tracked files differ; None outside a repository.
+
+    But for results/: a study writes there while it runs, and no result is made of what it replaces.
+    """
     source = Path(__file__).parent
     try:
         inside = _git(source, "ls-files", "--error-unmatch", "provenance.py")
-        changed = _git(source, "status", "--porcelain", "--untracked-files=no")
+        tracked = ("status", "--porcelain", "--untracked-files=no", "--")
+        changed = _git(source, *tracked, ":(top)", ":(top,exclude)results")
         head = _git(source, "rev-parse", "HEAD")
     except (OSError, subprocess.CalledProcessError):
         return None
