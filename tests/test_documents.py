@@ -31,7 +31,7 @@ from paper.sentences import trimmed
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 PICTURES = ROOT / "results" / "study" / "figures"
-SHOWN = ("frechet_distance", "losses", "certified_interval")
+SHOWN = ("frechet_distance", "losses", "certified_interval", "cost")
 REASON = 420  # letters of a verdict's condition in the table: `onelip study claims` prints all of them
 BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
