@@ -160,8 +160,8 @@ def gradient_norm(groups: Grouped) -> Figure:
             draw_curves(above, curves_of(runs, f"input_gradient/{where}/mean"), color, where)
         for player, color in players.items():
             draw_curves(below, curves_of(runs, f"{player}_gradient_norm"), color, player)
-        above.set_yscale("log")
-        below.set_yscale("log")
+        logarithmic(above)
+        logarithmic(below)
     axes[0, 0].set_ylabel(r"mean $\|\nabla_x f\|_2$")
     axes[1, 0].set_ylabel("parameter gradient norm")
     for row, title in zip(axes, ("at points", "of the"), strict=True):
