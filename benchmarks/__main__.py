@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 from pathlib import Path
 
 import torch
 
-from onelip.files import write_json
+from benchmarks.parts import put_part
 from onelip.provenance import provenance
 
 PARTS = ("startup", "constraint", "throughput", "growth", "scaling")
@@ -29,9 +28,9 @@ def main() -> None:
     torch.set_num_threads(1)
     for part in arguments.parts or PARTS:
         print(f"\n{part}", flush=True)
+        origin = provenance()
         measured = importlib.import_module(f"benchmarks.{part}").measure(lambda line: print(line, flush=True))
-        results = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
-        write_json(arguments.out, results | {part: measured | {"provenance": provenance()}})
+        put_part(arguments.out, part, measured | {"provenance": origin})
 
 
 if __name__ == "__main__":

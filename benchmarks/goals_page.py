@@ -7,6 +7,7 @@ from typing import NamedTuple
 from benchmarks.performance_page import part_of
 from benchmarks.scaling_page import markdown_table
 
+LATE = 0.25
 STUDIED = "critic 28×28, width 8", "64"  # the study's critic and batch
 
 
@@ -19,7 +20,7 @@ class Goal(NamedTuple):
 
 def goals() -> str:
     """Every goal for the CPU with the figure that stands against it."""
-    rows = [*constraint_goals(), *throughput_goals(), *startup_goals(), growth_goal()]
+    rows = [*constraint_goals(), *throughput_goals(), *startup_goals(), *growth_goals()]
     cells = [(goal.what, goal.aim, goal.reached, "yes" if goal.met else "**no**") for goal in rows]
     return markdown_table(("goal", "aim", "reached", "met"), cells)
 
@@ -67,20 +68,36 @@ def throughput_goals() -> list[Goal]:
 def startup_goals() -> list[Goal]:
     part = part_of("startup")
     clock = part["processes"]["perf_counter"]
-    imports = clock["import onelip"]["ratio"][1]
+    imports, names = (
+        clock[process]["ratio"][1] for process in ("import onelip", "every public name of onelip")
+    )
     seconds = clock["onelip --help"]["milliseconds"][1] / 1000
     overhead = part["quick_study"]["extrapolated"]["shares"]["overhead"]
     what = "share of the quick study outside training and measurement"
     return [
-        Goal("`import onelip` over `import torch`", "≤ 1.2", f"{imports:.2f}", imports <= 1.2),
+        Goal(
+            "`import onelip`, which puts torch off, over `import torch`",
+            "≤ 1.2",
+            f"{imports:.2f}",
+            imports <= 1.2,
+        ),
+        Goal("every public name of onelip over `import torch`", "≤ 1.2", f"{names:.2f}", names <= 1.2),
         Goal("`onelip --help`, seconds", "< 0.5", f"{seconds:.2f}", seconds < 0.5),
         Goal(what, "< 10%", f"{overhead:.1%}", overhead < 0.1),
     ]
 
 
-def growth_goal() -> Goal:
-    worse = part_of("growth")["worse"]
-    return Goal("laws that grow faster than theory's", "none", str(len(worse) or "none"), not worse)
+def growth_goals() -> list[Goal]:
+    """By the fits, and by the last two sizes alone: a late bend widens a fit's interval and hides there."""
+    growth = part_of("growth")
+    fits = [law[what] for law in growth["laws"].values() for what in ("time", "memory") if law[what]["fit"]]
+    counts = {
+        "whose fit grows faster than theory": len(growth["worse"]),
+        f"whose exponent between the last two sizes is {LATE} and more above theory's": sum(
+            fit["fit"]["last"] >= fit["theory"] + LATE for fit in fits
+        ),
+    }
+    return [Goal(f"laws {what}", "none", str(n or "none"), n == 0) for what, n in counts.items()]
 
 
 def critic_steps() -> dict[tuple[str, str], dict[str, float]]:

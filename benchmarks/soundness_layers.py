@@ -231,7 +231,7 @@ def fuzz(count: int, seed: int, report: bool = False) -> Tally:
     return tally
 
 
-def record(tally: Tally, seed: int, seconds: float) -> dict[str, object]:
+def record(tally: Tally, seed: int, seconds: float, origin: dict[str, object]) -> dict[str, object]:
     return {
         "count": tally.count,
         "violations": len(tally.violations),
@@ -243,7 +243,7 @@ def record(tally: Tally, seed: int, seconds: float) -> dict[str, object]:
         "without a size also that of the symbol where a search found it largest",
         "seconds": round(seconds, 1),
         "threads": torch.get_num_threads(),
-        **provenance(),
+        **origin,
     }
 
 
@@ -257,9 +257,9 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", message="Using padding='same'")
-    start = time.perf_counter()
+    origin, start = provenance(), time.perf_counter()
     tally = fuzz(options.count, options.seed, report=True)
-    summary = record(tally, options.seed, time.perf_counter() - start)
+    summary = record(tally, options.seed, time.perf_counter() - start, origin)
     print(json.dumps(summary, indent=2))
     if options.out:
         put_part(options.out, "layers", summary)

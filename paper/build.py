@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -47,17 +48,19 @@ def digest(folder: Path, left_out: tuple[str, ...] = ()) -> str:
 
 
 def sources() -> str:
-    """The digest of text, style, references, and the code that fills them."""
+    """The digest of what stands in paper/: text, style, references, and the code there that fills them."""
     return digest(HERE, (BUILD.name, "__pycache__"))
 
 
 def generate(results: Path, build: Path) -> None:
     """numbers.tex, tables/, parts/ and figures/ in the build folder."""
     table, found = collect(results), digest(results)
-    names = {"onelipresults": found, "onelipdigest": found[:SHOWN], "onelipsources": sources()}
-    words = "".join(rf"\newcommand*{{\{name}}}{{{text}}}" + "\n" for name, text in names.items())
     figures = write_figures(results, build / "figures")
-    texts = {"numbers.tex": words + as_tex(table)} | render(results, table) | render_parts(results, figures)
+    texts = {"numbers.tex": as_tex(table)} | render(results, table) | render_parts(results, figures)
+    filled = hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()
+    names = {"results": found, "digest": found[:SHOWN], "sources": sources(), "texts": filled}
+    words = "".join(rf"\newcommand*{{\onelip{name}}}{{{text}}}" + "\n" for name, text in names.items())
+    texts["numbers.tex"] = words + texts["numbers.tex"]
     for name, text in texts.items():
         (build / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(build / name, text.encode())
@@ -86,7 +89,7 @@ def typeset(document: str, build: Path) -> Path:
 
 
 def metadata(pdf: bytes, key: str) -> str | None:
-    """What a PDF says under a key of onelip.sty: OnelipResults, OnelipSources; None where it says nothing."""
+    """What a PDF says under a key of onelip.sty: OnelipResults, OnelipSources, OnelipTexts; None else."""
     _, found, rest = pdf.partition(f"/{key} (".encode())
     return rest.partition(b")")[0].decode() if found else None
 
@@ -101,7 +104,7 @@ def difference(new: bytes, old: bytes) -> str | None:
 
     Bytes are no measure: another release of TeX, or another processor's last digits, change them.
     """
-    for what in ("Results", "Sources"):
+    for what in ("Results", "Sources", "Texts"):
         if metadata(new, f"Onelip{what}") != metadata(old, f"Onelip{what}"):
             return f"was built from other {what.lower()}"
     return None

@@ -18,8 +18,8 @@ def number(value: float, digits: int = 3, bound: Bound = "") -> str:
 
     >>> number(10.2345), number(0.5), number(1234.4), number(12000), number(1.2e-7), number(-3)
     ('10.2', '0.500', '1234', '\\num{12000}', '\\num{1.2e-07}', '\\num{-3}')
-    >>> number(1.00001), number(1.00001, bound="upper")
-    ('1.00', '1.01')
+    >>> number(1.00001), number(1.00001, bound="upper"), number(1015102.5, bound="upper")
+    ('1.00', '1.01', '\\num{1.02e+06}')
     """
     if isinstance(value, int):
         return str(value) if 0 <= value < 10_000 else rf"\num{{{value}}}"
@@ -29,7 +29,7 @@ def number(value: float, digits: int = 3, bound: Bound = "") -> str:
         text = f"{value:#.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
         text = text.rstrip(".")
     else:
-        text = f"{value:.{digits - 1}g}"
+        text = f"{value:.{digits}g}"
     plain = re.fullmatch(r"\d{1,4}(\.\d+)?", text)
     return text if plain else rf"\num{{{text}}}"
 

@@ -80,6 +80,7 @@ def test_the_committed_pdfs_were_built_from_these_results(name):
     [
         ("a", "x", "", None),
         ("a", "x", "other bytes", None),
+        ("a", "x", " /OnelipTexts (t)", "other texts"),
         ("a", "y", "", "other sources"),
         ("b", "x", "", "other results"),
         ("b", "y", "other bytes", "other results"),
@@ -138,7 +139,8 @@ def document(tmp_path, monkeypatch):
             "\\documentclass{article}\\usepackage[T1]{fontenc}\\usepackage{lmodern,onelip}"
             f"\\begin{{document}}{body}\\end{{document}}"
         )
-        names = "\\newcommand*{\\onelipresults}{feed}\n\\newcommand*{\\onelipsources}{beef}\n"
+        digests = {"results": "feed", "sources": "beef", "texts": "cafe"}
+        names = "".join(f"\\newcommand*{{\\onelip{name}}}{{{text}}}\n" for name, text in digests.items())
         (tmp_path / "numbers.tex").write_text(
             names + as_tex({k: Value(v, "results/x") for k, v in values.items()})
         )

@@ -279,7 +279,7 @@ def _warm_start_panel(ax: Axes, cases: Result) -> None:
             for name in cases
         ],
     )
-    ax.set_xlabel("largest error of σ on the way; iterations:")
+    ax.set_xlabel("largest measured error of σ on the way; iterations:")
     ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.12), ncols=3, handletextpad=0.1)
     ax.set_title("Warm start while the weight moves")
 

@@ -123,10 +123,11 @@ def _measure(
 def _work(job: tuple[str, Config], tell: Tell, data_dir: str | None) -> dict[str, Any]:
     name, config = job
     ticks = itertools.count(1)
-    began = time.process_time()
+    origin, began = provenance(), time.process_time()
     result = EXPERIMENTS[name].measure(config, data_dir, lambda: tell(next(ticks)))
     _require_json(name, result)
-    return {"cpu_seconds": round(time.process_time() - began, 1), "result": result}
+    seconds = round(time.process_time() - began, 1)
+    return {"provenance": origin, "cpu_seconds": seconds, "result": result}
 
 
 def _require_json(name: str, result: dict[str, Any]) -> None:
@@ -141,5 +142,5 @@ def _ended(name: str, result: dict[str, Any] | OnelipError, config: Config, out:
     """Keep a result beside those of the other experiments, at once."""
     if isinstance(result, OnelipError):
         return Outcome(name, "failed", f"failed: {result}")
-    keep(out, name, {"config": _plain(config), "provenance": provenance(), **result})
+    keep(out, name, {"config": _plain(config), **result})
     return Outcome(name, "measured")

@@ -14,6 +14,7 @@ from torch import nn
 
 from onelip.errors import OnelipError
 from onelip.gan.random import Stream, derived_seed, generator_for
+from onelip.provenance import provenance
 from onelip.study.pool import Work, in_processes
 from onelip.study.w1bench.critics import build, frozen
 from onelip.study.w1bench.scoring import record
@@ -29,11 +30,11 @@ def measure(cell: Cell, tick: Tick, *, stored: Path | None, w1_samples: int) -> 
     """Train and score one critic, the best of its starts; its record. stored: file of a pair not drawn."""
     pair = load_pair(stored) if stored is not None else funnel_pair(cell.dim, cell.funnels, cell.seed)
     generator = generator_for(cell.seed, 0, Stream.TRAINING)
-    began = time.process_time()
+    origin, began = provenance(), time.process_time()
     critics = [trained(cell, start, pair, generator, tick) for start in range(cell.starts)]
     critic = farthest_apart(critics, pair, cell, generator)
     seconds = time.process_time() - began
-    return record(frozen(critic, cell), pair, cell, seconds, w1_samples)
+    return record(frozen(critic, cell), pair, cell, seconds, w1_samples) | {"provenance": origin}
 
 
 def trained(

@@ -10,7 +10,6 @@ from torch import nn
 
 from onelip.certificate.certify import certify
 from onelip.errors import NonFiniteError
-from onelip.provenance import provenance
 from onelip.study.w1bench.settings import Cell
 from onelip.transport import KnownPair, evaluate_potential
 
@@ -44,7 +43,6 @@ def record(critic: nn.Module, pair: KnownPair, cell: Cell, seconds: float, w1_si
         "standard_errors": {name: estimate.standard_error for name, estimate in estimates.items()},
         "samples": {"gradients": GRADIENT_SAMPLES, "w1": w1_size},
         "config": as_config(cell),
-        "provenance": provenance(),
     }
 
 
