@@ -20,7 +20,7 @@ from onelip.study.theory import disjoint, duality, power, product
 from onelip.study.theory.critics import Fit, build, frozen
 from onelip.study.theory.figures import write_figure
 from onelip.study.theory.results import read_theory
-from onelip.study.theory.run import EXPERIMENTS, Outcome, _ended, _work, experiments, run_theory
+from onelip.study.theory.run import EXPERIMENTS, Experiment, Outcome, _ended, _work, experiments, run_theory
 
 FIT = Fit(steps=25, batch=32, lr=5e-3)
 SMALL = {
@@ -190,9 +190,11 @@ def test_a_warm_start_stays_blind_to_what_it_does_not_hold(results):
         assert error == pytest.approx(1 / 3)
 
 
-def test_results_are_kept_and_a_failure_stops_nothing_else(results, tmp_path):
+def test_results_are_kept_and_a_failure_stops_nothing_else(results, tmp_path, monkeypatch):
     """One process: `product` finds no digits, while `power` is there already with this configuration."""
-    result = {"cpu_seconds": 1.0, "result": results["power"]}
+    with monkeypatch.context() as patch:
+        patch.setitem(EXPERIMENTS, "power", Experiment(SMALL["power"], lambda *given: results["power"]))
+        result = _work(("power", SMALL["power"]), tell=print, data_dir=None)
     outcome = _ended("power", result, SMALL["power"], tmp_path)
     assert outcome == Outcome("power", "measured")
     stored = read_theory(tmp_path)["power"]
