@@ -7,7 +7,7 @@ from typing import NamedTuple
 from benchmarks.performance_page import part_of
 from benchmarks.scaling_page import markdown_table
 
-LATE = 0.25
+LATE = 0.25  # of an exponent from two sizes alone: what noise of some percent moves it by
 STUDIED = "critic 28×28, width 8", "64"  # the study's critic and batch
 
 

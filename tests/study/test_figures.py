@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from onelip.gan.run import RunResult
-from onelip.study.figures import draw_curves, samples
+from onelip.study.figures import METHOD_TITLES, draw_curves, logarithmic, panels, samples
 from onelip.study.records import read_record, write_record
 from onelip.study.store import Curve, read_run
 from tests.study import made
@@ -42,3 +42,29 @@ def test_samples_bear_the_step_at_which_they_were_drawn(tmp_path, last, result, 
     for run in runs:
         (axes,) = samples({"sn": [run]}).axes
         assert axes.get_title() == f"spectral normalization, step {drawn}"
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 7])
+def test_every_method_has_its_column_of_panels_and_no_panel_is_left_over(count, rows):
+    methods = list(METHOD_TITLES)[:count]
+    figure, axes = panels({method: [] for method in methods}, rows)
+    assert axes.shape == (rows, count)
+    assert [ax.get_title() for ax in axes[0]] == [METHOD_TITLES[method] for method in methods]
+    assert set(figure.axes) == set(axes.flat)
+    assert figure.get_figwidth() <= 4 * 3.2
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "scale", "labels"),
+    [(0.9, 1.0, "linear", None), (1.0, 9.0, "log", {"2", "5"}), (1e-3, 1e3, "log", None)],
+)
+def test_an_axis_is_logarithmic_where_it_spans_much_and_plain_where_little(low, high, scale, labels):
+    figure = Figure()
+    axes = figure.subplots()
+    axes.plot([0, 1], [low, high])
+    logarithmic(axes)
+    figure.draw_without_rendering()
+    assert axes.get_yscale() == scale
+    shown = {label.get_text() for label in axes.get_yticklabels()}
+    assert labels is None or labels <= shown

@@ -40,7 +40,9 @@ def final_weights(run: RunFolder, player: Literal["generator", "critic"]) -> dic
         return load_file(path)
     except (OSError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{path} is missing or damaged ({reason}): train the run again") from error
+        raise CheckpointError(
+            f"{path} is missing or damaged ({reason}): train the run again in another folder"
+        ) from error
 
 
 def fitted(module: Module, weights: dict[str, Tensor], run: RunFolder) -> Module:

@@ -149,15 +149,8 @@ def _shortfall_panel(ax: Axes, pairs: Result) -> None:
             color, height = RECIPE_COLORS[recipe], row + 0.22 * (i - 1)
             ax.plot([low, high], [height, height], color=color, linewidth=2)
             ax.plot(mean, height, "o", color=color, ms=5, label=recipe if row == 0 else None)
-            ax.annotate(
-                f"{mean:.1f} %",
-                (low, height),
-                (-6, 0),
-                textcoords="offset points",
-                color=color,
-                ha="right",
-                va="center",
-            )
+            left = {"textcoords": "offset points", "ha": "right", "va": "center"}
+            ax.annotate(f"{mean:.1f} %", (low, height), (-6, 0), color=color, **left)
     ax.axvline(100, color="black", linewidth=1.2)
     names = [f"{name}\n{p['solver']}, gap/W₁ {_magnitude(p['relative_gap'])}" for name, p in pairs.items()]
     ax.set_yticks(range(len(pairs)), names)
@@ -272,13 +265,8 @@ def _warm_start_panel(ax: Axes, cases: Result) -> None:
     ticks = {floor: "≤ 0.0001 %", 1e-4: "0.01 %", 1e-3: "0.1 %", 1e-2: "1 %", 1e-1: "10 %"}
     ax.set_xticks(list(ticks), list(ticks.values()))
     ax.tick_params(axis="x", labelsize=7.5)
-    _rows(
-        ax,
-        [
-            name.replace(": matrix", "").replace("MNIST critic, ", "").replace(": ", ": MNIST ")
-            for name in cases
-        ],
-    )
+    names = [n.replace(": matrix", "").replace("MNIST critic, ", "").replace(": ", ": MNIST ") for n in cases]
+    _rows(ax, names)
     ax.set_xlabel("largest measured error of σ on the way; iterations:")
     ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.12), ncols=3, handletextpad=0.1)
     ax.set_title("Warm start while the weight moves")
