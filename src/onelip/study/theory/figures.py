@@ -149,8 +149,10 @@ def _shortfall_panel(ax: Axes, pairs: Result) -> None:
             color, height = RECIPE_COLORS[recipe], row + 0.22 * (i - 1)
             ax.plot([low, high], [height, height], color=color, linewidth=2)
             ax.plot(mean, height, "o", color=color, ms=5, label=recipe if row == 0 else None)
-            left = {"textcoords": "offset points", "ha": "right", "va": "center"}
-            ax.annotate(f"{mean:.1f} %", (low, height), (-6, 0), color=color, **left)
+            at = (low, height)
+            ax.annotate(
+                f"{mean:.1f} %", at, (-6, 0), textcoords="offset points", color=color, ha="right", va="center"
+            )
     ax.axvline(100, color="black", linewidth=1.2)
     names = [f"{name}\n{p['solver']}, gap/W₁ {_magnitude(p['relative_gap'])}" for name, p in pairs.items()]
     ax.set_yticks(range(len(pairs)), names)
