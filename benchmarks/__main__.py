@@ -1,6 +1,7 @@
 """All benchmarks, or those named: `python -m benchmarks [constraint ...] [--out results/benchmarks.json]`.
 
-Each writes its own part of the file, with commit, versions and machine, as soon as it is done.
+Each writes its own part of the file, with commit, versions and machine, as soon as it is done; growth's
+figures go to the folder beside the file that has its name, results/benchmarks by default.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.growth_figure import write_figures
 from benchmarks.parts import put_part
 from onelip.provenance import provenance
 
@@ -31,6 +33,8 @@ def main() -> None:
         origin = provenance()
         measured = importlib.import_module(f"benchmarks.{part}").measure(lambda line: print(line, flush=True))
         put_part(arguments.out, part, measured | {"provenance": origin})
+        if part == "growth":
+            write_figures(measured["laws"], arguments.out.with_suffix(""))
 
 
 if __name__ == "__main__":

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.growth_figure import write_figures
 from benchmarks.laws import LAWS, Law
 from benchmarks.memory import peak_mib
 from benchmarks.paired import paired
@@ -24,13 +22,11 @@ from benchmarks.powers import PowerFit, fit_power
 WARM_UP, ROUNDS = 1, 5
 SEED = 0
 SMALLEST_MIB = 1.0
-FIGURES = Path("results/benchmarks")
 
 
 def measure(say: Callable[[str], None]) -> dict[str, Any]:
-    """Every law, and its figures in results/benchmarks."""
+    """Every law, and which of them grow faster than theory says."""
     laws = {law.name: measured(law, say) for law in LAWS}
-    write_figures(laws, FIGURES)
     worse = [f"{name}, {what}" for name, law in laws.items() for what in QUANTITIES if law[what]["worse"]]
     say(f"worse than theory: {'; '.join(worse) or 'none'}")
     method = (

@@ -14,7 +14,6 @@ from itertools import cycle
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from onelip.certificate.certify import certify
 from onelip.constraint.apply import constrain
@@ -62,7 +61,7 @@ def constraining(layers: int = 1, channels: int = CHANNELS, side: int = SIDE) ->
 def renewing(layers: int = 1, channels: int = CHANNELS, side: int = SIDE) -> Call:
     """What a training step adds: every weight has moved, and its norm is followed when it is read."""
     network = constrain(convolutions(layers, channels), "spectral", input_shape=(channels, side, side))
-    held = [layer for layer in network.train() if parametrize.is_parametrized(layer)]
+    held = [layer for layer in network.train() if isinstance(layer, nn.Conv2d)]
     places = [_places(layer) for layer in held]
 
     @torch.no_grad()
@@ -74,9 +73,9 @@ def renewing(layers: int = 1, channels: int = CHANNELS, side: int = SIDE) -> Cal
     return step
 
 
-def _places(layer: nn.Module) -> tuple[Tensor, cycle[Tensor]]:
+def _places(layer: nn.Conv2d) -> tuple[Tensor, cycle[Tensor]]:
     """The free weight of a constrained layer, and two places, MOVE·σ apart, that it goes to in turns."""
-    free = layer.parametrizations.weight.original.detach()
+    free = layer.get_parameter("parametrizations.weight.original").detach()
     sigma = torch.linalg.vector_norm(free) / torch.linalg.vector_norm(layer.weight.detach())
     aside = torch.randn_like(free)
     there = free + MOVE * sigma * aside / torch.linalg.vector_norm(aside)
@@ -118,9 +117,9 @@ def compared(metric: Callable[[FeatureSet, FeatureSet], object], n: int = 2000, 
     return lambda: metric(FeatureSet(x), FeatureSet(y))
 
 
-def w1_training(dim: int = SIDE, **changes: int) -> Call:
+def w1_training(dim: int = SIDE, batch: int | None = None) -> Call:
     """Two steps of the benchmark's best critic, whose hidden layers are 2·dim wide, optimizer and all."""
-    cell = cell_of("best", dim, FUNNELS, 0, steps=2, **changes)
+    cell = cell_of("best", dim, FUNNELS, 0, steps=2, batch=batch)
     critic, pair = build(cell), funnel_pair(dim, FUNNELS, 0)
     return lambda: train(critic, pair, cell, torch.Generator().manual_seed(0), lambda step: None)
 

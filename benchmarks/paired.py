@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 Quartiles = tuple[float, float, float]
@@ -27,7 +27,7 @@ class Timing:
 
 
 def paired(
-    calls: dict[str, Callable[[], object]],
+    calls: Mapping[str, Callable[[], object]],
     warm_up: int,
     rounds: int,
     clock: Callable[[], float] = time.thread_time,

@@ -21,10 +21,12 @@ def plain_networks(width: int, latent: int, shape: tuple[int, ...]) -> tuple[nn.
     """Generator and critic as a user would write them."""
     ours = ImageGenerator(latent, width, shape)
     *layers, last, tanh = ours.layers
-    into, out = last.weight.shape[:2]
-    plain = nn.ConvTranspose2d(into, out, 4, 2, 1)
+    assert isinstance(last, nn.ConvTranspose2d)
+    plain = nn.ConvTranspose2d(last.in_channels, last.out_channels, 4, 2, 1)
     generator = nn.Sequential(ours.project, nn.Unflatten(1, ours.coarse), *layers, plain, tanh)
-    return generator, build_critic(width, shape).to(memory_format=torch.contiguous_format)
+    critic = build_critic(width, shape)
+    critic.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+    return generator, critic
 
 
 def plain_step(config: TrainConfig, images: Tensor) -> Callable[[], None]:

@@ -113,7 +113,7 @@ def anywhere(r: random.Random, shape: Shape) -> Piece | None:
     shift = r.randrange(3)
     if r.random() < 0.5:
         return activations(r), shape
-    made = r.choice(
+    made: nn.Module = r.choice(
         [
             nn.Softmax(axis),
             nn.LogSoftmax(axis),

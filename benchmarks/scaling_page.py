@@ -171,7 +171,7 @@ def host_waits() -> int:
     """How often one layer makes the processor wait for the GPU where its weight has changed."""
     layer = constrain(nn.Sequential(nn.Linear(4, 4)), "spectral", input_shape=(4,), iterations=1)
     with torch.no_grad():
-        layer[0].parametrizations.weight.original.mul_(2)
+        layer.get_parameter("0.parametrizations.weight.original").mul_(2)
     layer.train()
     with _Waits() as waits:
         layer(torch.zeros(1, 4))

@@ -17,9 +17,11 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from benchmarks.parts import put_part
 from onelip.linear.interval import NormInterval
@@ -27,8 +29,9 @@ from onelip.linear.layers import linear_map
 from onelip.linear.norm import operator_norm
 from onelip.provenance import provenance
 
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+Layer = nn.Linear | _ConvNd
+CONVOLUTIONS: tuple[type[Any], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+TRANSPOSED: tuple[type[Any], ...] = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 MODES = ("zeros", "zeros", "circular", "reflect", "replicate")
 LARGEST_MATRIX = 400 * 400
@@ -38,7 +41,7 @@ LARGEST_MATRIX = 400 * 400
 class Case:
     """One layer, the shape of its input, and how it is asked: method, and whether the shape is told."""
 
-    layer: nn.Module
+    layer: Layer
     shape: tuple[int, ...]
     method: str
     shape_given: bool
@@ -77,7 +80,7 @@ def random_case(choose: random.Random) -> Case | None:
     )
 
 
-def layer_refuses(layer: nn.Module, shape: tuple[int, ...]) -> bool:
+def layer_refuses(layer: Layer, shape: tuple[int, ...]) -> bool:
     """torch itself rejects some geometries, such as reflect padding that is not smaller than the image."""
     try:
         layer(torch.zeros(1, *shape))
@@ -86,12 +89,12 @@ def layer_refuses(layer: nn.Module, shape: tuple[int, ...]) -> bool:
     return False
 
 
-def random_dense(choose: random.Random) -> tuple[nn.Module, tuple[int, ...]]:
+def random_dense(choose: random.Random) -> tuple[Layer, tuple[int, ...]]:
     rows, columns = choose.randint(1, 40), choose.randint(1, 40)
     return nn.Linear(columns, rows, bias=False), (columns,)
 
 
-def random_convolution(choose: random.Random) -> tuple[nn.Module, tuple[int, ...]]:
+def random_convolution(choose: random.Random) -> tuple[Layer, tuple[int, ...]]:
     axes, groups, channels = _channels(choose)
     kernel, dilation = _sides(choose, axes, 1, 5), _sides(choose, axes, 1, 3)
     stride = _sides(choose, axes, 1, 4)
@@ -112,7 +115,7 @@ def random_convolution(choose: random.Random) -> tuple[nn.Module, tuple[int, ...
     return layer, (groups * channels[0], *_sides(choose, axes, 1, (24, 8, 5)[axes - 1]))
 
 
-def random_transposed(choose: random.Random) -> tuple[nn.Module, tuple[int, ...]]:
+def random_transposed(choose: random.Random) -> tuple[Layer, tuple[int, ...]]:
     axes, groups, channels = _channels(choose)
     stride, dilation = _sides(choose, axes, 1, 4), _sides(choose, axes, 1, 3)
     extra = tuple(choose.randint(0, max(s, d) - 1) for s, d in zip(stride, dilation, strict=True))
@@ -178,6 +181,7 @@ def supremum(case: Case, seed: int) -> float:
     """The norm that large images approach, from below: of Σₜ Wₜ exp(iω·cellₜ) at the best of random ω,
     searched ever closer to the best so far. Written apart from the library, to hold it to account."""
     layer, generator = case.layer, torch.Generator().manual_seed(seed)
+    assert isinstance(layer, _ConvNd), "the norm of a dense layer has no sizes"
     exponent = math.frexp(float(layer.weight.detach().abs().max()))[1]
     W = torch.ldexp(layer.weight.detach().double(), torch.tensor(-exponent))
     W = W.reshape(layer.groups, -1, *W.shape[1:]).flatten(3)
