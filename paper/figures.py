@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -64,11 +63,11 @@ def write_figures(results: Path, folder: Path) -> set[str]:
     Returns the names of the comparisons that were drawn: those whose runs are missing are left out.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    measured = json.loads((results / "theory.json").read_text())
-    runs = list(read_evidence(results).runs.values())
+    evidence = read_evidence(results)
+    runs = list(evidence.runs.values())
     with mpl.rc_context(STYLE):
         for name, size in THEORY_SIZES.items():
-            save(theory.FIGURES[name](measured[name]["result"]), folder / f"{name}.pdf", size)
+            save(theory.FIGURES[name](evidence.theory[name]["result"]), folder / f"{name}.pdf", size)
         for name, (draw, classical, size) in STUDY_FIGURES.items():
             need = study.NEEDS.get(name)
             groups = study.by_method(run for run in runs if need is None or need in run.curves)

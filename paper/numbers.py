@@ -6,7 +6,7 @@ METRIC/SETTING/{mean,low,high,seeds,range}  mean, least and largest over the fin
 seeds/SETTING                               "5 seeds"
 group/NAME/{runs,stored,seeds,state}        a group of the preset; `state` is a sentence
 study/…  disjoint/…  duality/…  product/…  power/…  norms/…  soundness/…  w1/DIM/FUNNELS/…
-claims/C/{claim,verdict,evidence,sentence}  C of c1 to c11; claims/{count,list}/VERDICT
+claims/C/{claim,verdict,evidence,sentence,headline}  C of c1 to c11; claims/{count,list}/VERDICT
 
 Written as build/numbers.tex, a line each: \onelipvalue{KEY}{TEXT}% SOURCE. \val{KEY} of onelip.sty prints it.
 """

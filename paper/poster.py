@@ -136,10 +136,22 @@ def constants(evidence: Evidence) -> str:
 
 
 def verdicts(claims: dict[str, Any]) -> str:
-    """\\verdict{CLAIM}{VERDICT}{sentence} of each claim."""
+    """\\verdict{claim}{VERDICT}{sentence} of each claim."""
     return "".join(
-        macro("verdict", key, claim["verdict"], escape(claim["claim"])) for key, claim in claims.items()
+        macro("verdict", key.lower(), claim["verdict"], escape(abbreviated(claim["claim"])))
+        for key, claim in claims.items()
     )
+
+
+def abbreviated(sentence: str) -> str:
+    """A claim in the letters that the poster's heading spells out.
+
+    >>> abbreviated("Spectral normalization is cheaper than the gradient penalty.")
+    'SN is cheaper than GP.'
+    """
+    for name, letters in (("spectral normalization", "SN"), ("the gradient penalty", "GP")):
+        sentence = re.sub(name, letters, sentence, flags=re.IGNORECASE)
+    return sentence
 
 
 def counts(claims: dict[str, Any]) -> str:

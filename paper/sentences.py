@@ -88,7 +88,7 @@ def claim_words(claims: dict[str, Any]) -> dict[str, str]:
         k = key.lower()
         words |= {f"{k}/claim": escape(claim["claim"]), f"{k}/verdict": claim["verdict"]}
         words |= {f"{k}/evidence": evidence_line(claim, TABLE), f"{k}/criterion": escape(claim["criterion"])}
-        words[f"{k}/sentence"] = verdict_sentence(key, claim)
+        words |= {f"{k}/sentence": verdict_sentence(key, claim), f"{k}/headline": headline(claim)}
     for verdict in VERDICTS:
         having = [key for key, claim in claims.items() if claim["verdict"] == verdict]
         words[f"count/{verdict}"] = str(len(having))
@@ -131,6 +131,18 @@ def evidence_line(claim: dict[str, Any], width: int) -> str:
     if claim["known"]:
         said.append(escape(claim["known"]))
     return "; ".join(said)
+
+
+def headline(claim: dict[str, Any]) -> str:
+    """The one number that a poster has room for, or how much is missing.
+
+    >>> headline({"effect": None, "effect_name": "", "missing": ["A-sn-0", "A-sn-1"], "reason": "…"})
+    '2 results are missing'
+    """
+    if claim["effect"]:
+        return f"{escape(claim['effect_name'])}: {number(claim['effect']['value'])}"
+    count = len(claim["missing"])
+    return f"{count} result{'s are' if count > 1 else ' is'} missing" if count else escape(claim["reason"])
 
 
 def interval(found: Estimate) -> str:
