@@ -136,13 +136,12 @@ def evidence_line(claim: dict[str, Any], width: int) -> str:
 def headline(claim: dict[str, Any]) -> str:
     """The one number that a poster has room for, or how much is missing.
 
-    >>> headline({"effect": None, "effect_name": "", "missing": ["A-sn-0", "A-sn-1"], "reason": "…"})
-    '2 results are missing'
+    >>> headline({"effect": None, "reason": "3 of 9 runs are missing, gp-{1,2}: onelip study paper"})
+    '3 of 9 runs are missing'
     """
     if claim["effect"]:
         return f"{escape(claim['effect_name'])}: {number(claim['effect']['value'])}"
-    count = len(claim["missing"])
-    return f"{count} result{'s are' if count > 1 else ' is'} missing" if count else escape(claim["reason"])
+    return escape(shortened(claim["reason"]))
 
 
 def interval(found: Estimate) -> str:

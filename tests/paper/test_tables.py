@@ -148,6 +148,7 @@ def test_the_table_of_claims_escapes_and_shortens():
     assert words["c2/evidence"] == "3 of 9 runs are missing"
     assert words["c3/evidence"].endswith("…; does not: on digits")
     assert len(words["c3/evidence"]) < 300
+    assert [words[f"c{i}/headline"] for i in (1, 2)] == ["A over B: 2.00", "3 of 9 runs are missing"]
     assert words["outcome"].startswith("Supported: C1. Dependent on a condition: C3. Undecided")
     table = claims({f"claims/{key}": type("V", (), {"text": text}) for key, text in words.items()})
     assert [line[:2] for line in table.splitlines() if line.startswith("C")] == ["C1", "C2", "C3"]
