@@ -145,18 +145,19 @@ def disjoint(minimax=1e-6, saturating=1e-6, wasserstein=0.9, seeds=5):
     return {"disjoint": {"config": dataclasses.asdict(config), "result": result}}
 
 
-def product(witness=0.9, deep=0.9):
+def product(witness=0.9, deep=0.9, certificate=1.0):
+    """Witnesses at depths 1 and 8, and the certificate at depth 8, of networks whose product is 1."""
     networks = [
         {
             "family": "ReLU",
             "depth": depth,
             "seed": s,
             "witness": w + 0.001 * s,
-            "certificate": 1.0,
+            "certificate": c,
             "product": 1.0,
         }
         for s in range(5)
-        for depth, w in ((1, witness), (8, deep))
+        for depth, w, c in ((1, witness, 1.0), (8, deep, certificate))
     ]
     return {"product": {"result": {"networks": networks}}}
 
@@ -170,6 +171,13 @@ CASES = [
     ("C1", "supported", {"*sn": HALF}, {}, ""),
     ("C1", "refuted", {"*sn": MORE}, {}, ""),
     ("C1", "refuted", {"*sn": HALF | {"memory": 600.0}}, {}, ""),
+    (
+        "C1",
+        "depends",
+        {"*sn": HALF, "cost-ring-w4-b64-sn": HALF | {"memory": 600.0}},
+        {},
+        "does not: cost-ring-w4-b64 (memory)",
+    ),
     ("C1", "depends", {"*sn": HALF, "cost-ring-w4-b64-sn": MORE}, {}, "does not: cost-ring-w4-b64"),
     ("C1", "undecided", {"*sn": SAME}, {}, "not settled: main"),
     ("C1", "undecided", {"*sn": HALF, "cost-ring-w4-b64-sn": SAME}, {}, "settled: cost-ring-w4-b64"),
@@ -189,6 +197,13 @@ CASES = [
     # C4
     ("C4", "supported", {}, {}, "sn: proved at most 1.01; sn-operator: proved at most 1.01"),
     ("C4", "depends", {"sn": {"upper": 9.0, "lower": 2.0}}, {}, "sn: witnessed above 1"),
+    (
+        "C4",
+        "undecided",
+        {"sn": {"upper": 9.0, "lower": 2.0}, "sn-operator": {"upper": 1.1}},
+        {},
+        "sn: witnessed above 1.01; sn-operator: neither proved nor broken",
+    ),
     (
         "C4",
         "refuted",
@@ -218,7 +233,7 @@ CASES = [
         "depends",
         {"*clip": {"estimate": 0.5, "frechet": 20.0}, "clip-clip0.1": {"frechet": 2.0}},
         {},
-        "best c",
+        "best of four c",
     ),
     ("C5", "undecided", {"*clip": {"estimate": 0.5}}, {}, "not settled: samples"),
     # C6
@@ -244,7 +259,8 @@ CASES = [
         {},
         "does not: no seed fails",
     ),
-    ("C7", "undecided", {}, {}, "not settled"),
+    ("C7", "undecided", {"clip": {"rises": True}, "gp": {"rises": True}}, {}, "not settled"),
+    ("C7", "depends", {}, {}, "does not: fewer setbacks than clip, fewer setbacks than gp"),
     # C9
     ("C9", "supported", None, disjoint(), ""),
     ("C9", "refuted", None, disjoint(10.0, 10.0, 0.1), ""),
@@ -259,9 +275,10 @@ CASES = [
         "C10",
         "depends",
         {"none": {"product": 9.0}},
-        product(deep=0.1),
+        product(deep=0.1, certificate=0.2),
         "loose: ReLU depth 8, trained critic of none",
     ),
+    ("C10", "undecided", {}, product(deep=0.1), "loose: none; neither shown: ReLU depth 8"),
     ("C10", "undecided", {}, {}, "lacks product"),
     # C11
     ("C11", "supported", {"*": WORSE, "sn-hinge": {"frechet": 5.0}}, {}, "sn-hinge has the best"),

@@ -7,14 +7,13 @@ import math
 from onelip.study.claims.evidence import Evidence, Measure, Needs
 from onelip.study.claims.measures import BOUNDS, frechet, largest, last
 from onelip.study.claims.statistics import Estimate, PerSeed, difference, geometric_mean, lowest, mean, ratio
-from onelip.study.claims.verdict import Claim, State, Verdict, Word, above, below, combine, every
+from onelip.study.claims.verdict import Claim, State, Verdict, above, certain, combine, every
 from onelip.study.presets import CONSTRAINTS, PRESETS
 from onelip.study.store import StoredRun
 
 SLACK = 1.01
 TIGHT = 2.0
 ROUNDING = 1e-9
-WORDS: dict[State, Word] = {"holds": "supported", "fails": "refuted", "open": "undecided"}
 # Their layers are measured at rest, σ converged, and their certificates are of the weights in use, where σ
 # lags: the two say how tight the product is, and nothing of the inequality.
 ESTIMATED = ("sn", "sn-operator")
@@ -37,11 +36,11 @@ def global_constant(evidence: Evidence) -> Verdict:
         "open": "neither proved nor broken",
     }
     reason = "; ".join(f"{method}: {said[state]}" for method, state in states.items())
-    effect = numbers.pop("largest constant over training, proved, sn")
+    name = "largest constant over training, witnessed, sn"
+    effect = numbers.pop(name)
     assert isinstance(effect, Estimate)
-    found = list(states.values())
-    alike = WORDS[found[0]] if len(set(found)) == 1 else "depends"
-    return Verdict(alike, reason, effect, "largest proved constant over training, sn", numbers)
+    word, _ = combine(states)
+    return Verdict(word, reason, effect, name, numbers)
 
 
 def _held_at_one(evidence: Evidence, method: str) -> State:
@@ -78,7 +77,7 @@ def underfitting(evidence: Evidence) -> Verdict:
     best = _best({setting: distances[setting] for setting in CLIPS})
     again = ratio(distances[best], distances["gp"])
     numbers[f"Fréchet distance, best clip ({best}) over gp"] = again
-    parts["samples worse than gp's at the best c too"] = above(again, 1.0, evidence.seeds(best, "gp"))
+    parts["samples worse than gp's at the best of four c too"] = above(again, 1.0, evidence.seeds(best, "gp"))
     name = "Fréchet distance, clip over gp"
     effect = numbers.pop(name)
     assert isinstance(effect, Estimate)
@@ -113,29 +112,37 @@ def product(evidence: Evidence) -> Verdict:
     networks = evidence.theory["product"]["result"]["networks"]
     sound = all(n["witness"] <= n["product"] * (1 + ROUNDING) for n in networks)
     numbers = tightness(evidence)
-    parts: dict[str, State] = {}
-    for name, estimate in _looseness(evidence).items():
-        parts[name] = below(estimate, TIGHT)
+    at_most, at_least = (_looseness(evidence, bound) for bound in ("witness", "certificate"))
     for method in CONSTRAINTS:
         slack, proved = (evidence.of(method, _product_over(bound)) for bound in ("lower", "upper"))
         if method not in ESTIMATED:
             sound = sound and not any(value * (1 + ROUNDING) < 1 for value in slack.values())
-        numbers[f"product over certificate, trained critic, {method}"] = geometric_mean(proved)
-        estimate = numbers[f"product over witness, trained critic, {method}"] = geometric_mean(slack)
-        parts[f"trained critic of {method}"] = below(estimate, TIGHT)
-    effect = numbers.pop("product over witness, trained critic, none")
+        critic = f"trained critic, {method}"
+        at_most[critic], at_least[critic] = geometric_mean(slack), geometric_mean(proved)
+        numbers |= {f"product over witness, {critic}": at_most[critic]}
+        numbers |= {f"product over certificate, {critic}": at_least[critic]}
+    loosest = max(at_least, key=lambda name: at_least[name].value)
+    name = f"product over certificate, {loosest}"
+    effect = numbers.pop(name)
     assert isinstance(effect, Estimate)
-    name = "product over witness, trained critic, none"
     if not sound:
         return Verdict("refuted", "a witnessed ratio exceeds the product", effect, name, numbers)
+    parts: dict[str, State] = {name: _tight(at_most[name], at_least[name]) for name in at_most}
     tight, loose, between = (
-        ", ".join(n for n, s in parts.items() if s == state) for state in ("holds", "fails", "open")
+        ", ".join(n.replace(", ", " of ") for n, s in parts.items() if s == state)
+        for state in ("holds", "fails", "open")
     )
-    if not loose and not between:
-        return Verdict("supported", "", effect, name, numbers)
-    rest = f"; seeds differ: {between}" if between else ""
-    reason = f"it is a bound throughout; tight: {tight or 'none'}; loose: {loose or 'none'}"
-    return Verdict("depends", reason + rest, effect, name, numbers)
+    word, _ = combine({**parts, "a bound": certain(sound)})
+    rest = f"; neither shown: {between}" if between else ""
+    reason = f"a bound wherever it was checked; tight: {tight or 'none'}; loose: {loose or 'none'}{rest}"
+    return Verdict(word, "" if word == "supported" else reason, effect, name, numbers)
+
+
+def _tight(at_most: Estimate, at_least: Estimate) -> State:
+    """The product over the constant lies between the product over a proved and over a witnessed bound."""
+    if at_least.above(TIGHT):
+        return "fails"
+    return "holds" if at_most.below(TIGHT) else "open"
 
 
 def _product_over(bound: str) -> Measure:
@@ -149,8 +156,12 @@ def _product_over(bound: str) -> Measure:
 
 
 def tightness(evidence: Evidence) -> dict[str, Estimate | float]:
-    """Product of norms over the witnessed ratio, of the theory's networks by family and depth."""
-    return {f"product over witness, {name}": estimate for name, estimate in _looseness(evidence).items()}
+    """Product of norms over the witnessed ratio and over the certificate, by family and depth."""
+    return {
+        f"product over {bound}, {name}": estimate
+        for bound in ("witness", "certificate")
+        for name, estimate in _looseness(evidence, bound).items()
+    }
 
 
 def networks_alone(evidence: Evidence) -> tuple[str, dict[str, Estimate | float]]:
@@ -158,12 +169,12 @@ def networks_alone(evidence: Evidence) -> tuple[str, dict[str, Estimate | float]
     return "", tightness(evidence) if "product" in evidence.theory else {}
 
 
-def _looseness(evidence: Evidence) -> dict[str, Estimate]:
+def _looseness(evidence: Evidence, bound: str) -> dict[str, Estimate]:
     networks = sorted(evidence.theory["product"]["result"]["networks"], key=lambda n: -n["depth"])
     groups: dict[str, dict[int, float]] = {}
     for n in networks:
         groups.setdefault(f"{n['family'].replace(', ', ' ')} depth {n['depth']}", {})[n["seed"]] = (
-            n["product"] / n["witness"]
+            n["product"] / n[bound]
         )
     return {name: geometric_mean(values) for name, values in groups.items()}
 
@@ -172,9 +183,9 @@ GLOBAL_CONSTANT = Claim(
     "C4",
     "Spectral normalization enforces a global Lipschitz constant of 1.",
     f"Over every certificate of every seed: held where the proved upper bound stays below {SLACK}, broken "
-    "where a witnessed pair of inputs exceeds it, else open. Supported: held by the reshaped norm (sn) and "
-    "by the operator norm (sn-operator); refuted: broken under both; undecided: open under both; depends: "
-    "the two differ.",
+    "where a witnessed pair of inputs exceeds it, else open. Parts: held by the reshaped norm (sn) and by "
+    "the operator norm (sn-operator). Both hold: supported; both broken: refuted; one held and one broken: "
+    "depends; else undecided.",
     Needs({"main": HELD}),
     global_constant,
 )
@@ -184,8 +195,9 @@ UNDERFITTING = Claim(
     "Parts, against gp and against sn, paired by seed: Ŵ₁ over the critic's constant, proved and "
     "witnessed, reaches less of the exact W₁ on the same held-out samples (interval of the difference "
     "above 0); the Fréchet distance is larger, after the last step and in the mean over the training "
-    "(intervals of the ratios above 1); larger than gp's also at the best of c = .001 to 1 (3 seeds). All "
-    "hold: supported; none: refuted; some: depends. A part that a diverged run has no number for is open.",
+    "(intervals of the ratios above 1); larger than gp's also at the best of c = .001, .01, .1 and 1 (3 "
+    "seeds). All hold: supported; none: refuted; some: depends. A part that a diverged run has no number "
+    "for is open.",
     Needs({"main": (*HELD, "none", "orthogonal"), "clip": ()}),
     underfitting,
 )
@@ -194,9 +206,9 @@ PRODUCT = Claim(
     "The Lipschitz constant is at most the product of the layers' norms, and the product is tight.",
     "Refuted: a witnessed ratio exceeds the product of proved norms, in any network of the experiment "
     "product or any trained critic (but of sn and sn-operator, whose layers are measured at rest, while "
-    f"the weights in use lag). Supported: it never does, and the product is less than {TIGHT:g} times "
-    "the witnessed ratio in each family and depth and under each constraint (interval over seeds). "
-    "Depends: it never does, and where it is tight is listed.",
+    f"the weights in use lag). Else, in each family and depth and under each constraint (interval over "
+    f"seeds): tight where the product is less than {TIGHT:g} times the witnessed ratio, loose where it is "
+    f"more than {TIGHT:g} times the certificate. All tight: supported; some loose: depends; else undecided.",
     Needs({"main": tuple(CONSTRAINTS)}, ("product",)),
     product,
     networks_alone,

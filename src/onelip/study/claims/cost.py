@@ -26,7 +26,10 @@ def judge(evidence: Evidence) -> Verdict:
     states: dict[str, State] = {}
     for size, name in NAMES.items():
         time, memory = (_over_gp(evidence, size, "sn", measure) for measure in (seconds, _memory))
-        states[name] = every((below(time, 1.0), below(memory, MEMORY_MARGIN)))
+        quick, small = below(time, 1.0), below(memory, MEMORY_MARGIN)
+        # Where a size is decided by memory alone, the verdict says so.
+        alone = quick == "holds" and small != "holds"
+        states[f"{name} (memory)" if alone else name] = every((quick, small))
         numbers |= {f"time, {name}": time, f"memory, {name}": memory}
         numbers[f"time of sn-operator, {name}"] = _over_gp(evidence, size, "sn-operator", seconds)
     effect = numbers.pop("time, main")

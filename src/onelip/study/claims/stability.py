@@ -96,7 +96,7 @@ def overcorrecting(evidence: Evidence) -> Verdict:
         gap = difference(_gaps(evidence, "gp", bound), _gaps(evidence, rival, bound))
         numbers[f"train-test gap, {word} constants, gp minus {rival}"] = gap
         parts[f"train-test gap larger than {rival}'s ({word})"] = above(gap, 0.0, seeds)
-    name = "gradient's deviation, proved constants, gp over sn"
+    name = "gradient's deviation, witnessed constants, gp over sn"
     effect = numbers.pop(name)
     assert isinstance(effect, Estimate)
     return Verdict(*combine(parts), effect, name, numbers)
@@ -132,7 +132,9 @@ def stable(evidence: Evidence) -> Verdict:
         seeds = evidence.seeds("sn", rival)
         back = difference(evidence.of("sn", setbacks(FRECHET)), evidence.of(rival, setbacks(FRECHET)))
         numbers[f"setbacks, sn minus {rival}"] = back
-        parts[f"fewer setbacks than {rival}"] = below(back, 0.0, seeds)
+        # Where the rival has none, there is nothing to undercut.
+        beaten = any(evidence.of(rival, setbacks(FRECHET)).values())
+        parts[f"fewer setbacks than {rival}"] = below(back, 0.0, seeds) if beaten else "fails"
         for player, (bound, word) in product(PLAYERS, BOUNDS.items()):
             found = _over(evidence, "sn", rival, deviation(f"{player}_loss", bound, local=True))
             numbers[f"local deviation of the {player} loss, {word} constants, sn over {rival}"] = found

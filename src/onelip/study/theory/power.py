@@ -172,23 +172,37 @@ def leading(map: LinearMap) -> Leading:
 
 
 def _adam_path(lr: float, config: PowerConfig, data_dir: str | None) -> Path:
-    """A spectrally normalised critic of threes against eights: each convolution, and its kernel reshaped."""
+    """Critics of threes against eights: the convolutions of one whose operators are normalised, and the
+    kernels of one whose reshaped kernels are, by one iteration a step as the study's sn."""
+    operators = _critic_path("spectral", None, lr, config, data_dir)
+    kernels = _critic_path("spectral-reshaped", 1, lr, config, data_dir)
+    for held_by_operators, held_by_kernels in zip(operators, kernels, strict=True):
+        applied = {
+            f"convolution {i}": linear_map(layer, shape, _raw_weight(layer))
+            for i, (layer, shape) in enumerate(held_by_operators, start=1)
+        }
+        reshaped = {
+            f"reshaped kernel {i}": Dense(_raw_weight(layer).flatten(1))
+            for i, (layer, _) in enumerate(held_by_kernels, start=1)
+        }
+        yield {**applied, **reshaped}
+
+
+def _critic_path(
+    kind: str, iterations: int | None, lr: float, config: PowerConfig, data_dir: str | None
+) -> Iterator[list[tuple[nn.Module, tuple[int, ...]]]]:
+    """The convolutions of one critic with the shapes of their inputs, before each step and after the last."""
     real, fake = (digits(data_dir, config.images, config.seed, label) for label in (3, 8))
     shape = tuple(real.shape[1:])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(config.seed, 0, Stream.INITIALIZATION))
-        critic = constrain(build_critic(config.width, shape), "spectral", input_shape=shape)
-    shapes = dict(list(input_shapes(critic, shape).items())[:CRITIC_LAYERS])
+        plain = build_critic(config.width, shape)
+        critic = constrain(plain, kind, input_shape=shape, iterations=iterations)
+    shapes = list(input_shapes(critic, shape).items())[:CRITIC_LAYERS]
+    layers = [(critic.get_submodule(name), received) for name, received in shapes]
     fit = Fit(config.steps, config.batch, lr, betas=(0.0, 0.9), decay=False)
     for _ in training(critic, "hinge", batches(real, fake, config.batch), fit, config.seed):
-        weights = {name: _raw_weight(critic.get_submodule(name)) for name in shapes}
-        maps: dict[str, LinearMap] = {
-            f"convolution {i}": linear_map(critic.get_submodule(name), shapes[name], weight)
-            for i, (name, weight) in enumerate(weights.items(), start=1)
-        }
-        for i, weight in enumerate(weights.values(), start=1):
-            maps[f"reshaped kernel {i}"] = Dense(weight.flatten(1))
-        yield maps
+        yield layers
 
 
 def _raw_weight(layer: nn.Module) -> Tensor:
@@ -236,7 +250,10 @@ def _default_weight(n: int, random: torch.Generator) -> Float[Tensor, "n n"]:
 
 
 def _from_warm_start(path: Path, every: int, config: PowerConfig) -> dict[str, dict[str, Any]]:
-    """Error of each map, every so many steps, when each step gets k iterations from the vector before."""
+    """Error of each map, every so many steps, when each step gets k iterations from the u of the last one.
+
+    That is Miyato et al. 2018, algorithm 1, from a pair that has converged at step 0.
+    """
     vectors: dict[tuple[str, int], Tensor] = {}
     errors: dict[str, dict[int, list[float]]] = {}
     for step, maps in enumerate(path):
@@ -244,9 +261,9 @@ def _from_warm_start(path: Path, every: int, config: PowerConfig) -> dict[str, d
             truth = leading(map) if step % every == 0 else None
             curves = errors.setdefault(name, {k: [] for k in config.warm_iterations})
             for k, curve in curves.items():
-                v = truth.v if step == 0 and truth is not None else vectors[name, k]
-                found = power_iteration(map, v, k)
-                vectors[name, k] = found.v
+                v = truth.v if step == 0 and truth is not None else map.adjoint(vectors[name, k][None])[0]
+                found = power_iteration(map, v, k - 1)
+                vectors[name, k] = found.u
                 if truth is not None:
                     curve.append(max(0.0, 1 - float(found.sigma) / truth.sigma))
     return {name: _warm_case(curves, every) for name, curves in errors.items()}
