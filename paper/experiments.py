@@ -13,6 +13,12 @@ import numpy as np
 from onelip.provenance import shown
 from onelip.study.w1bench.published import published
 from onelip.study.w1bench.records import by_pair, read_records
+from onelip.study.w1bench.standing import (
+    by_size,
+    pairs_ahead,
+    runs_ahead_of_published,
+    sizes_ahead_of_published,
+)
 from paper.text import number, percent, slug
 from paper.values import Table, Value
 
@@ -127,6 +133,9 @@ def of_soundness(results: Path) -> Table:
         for part in ("layers", "networks")
         for key in ("count", "violations")
     }
+    layers = parts["layers"]
+    nonzero = layers["count"] - layers["cases_per_method"]["zero map"]
+    table["soundness/layers/nonzero"] = Value(number(nonzero), "results/soundness.json: layers")
     commits = _commits({"provenance": part} for part in parts.values())
     return table | {"soundness/commits": Value(commits, "results/soundness.json")}
 
@@ -134,8 +143,8 @@ def of_soundness(results: Path) -> Table:
 def of_w1(results: Path) -> Table:
     """The benchmark, a size a row: means over seeds, beside the best published of that size."""
     texts: dict[str, str] = {}
-    better, single = (dict.fromkeys(("cos", "l2"), 0) for _ in range(2))
-    sizes = w1_sizes(results)
+    pairs = w1_pairs(results)
+    sizes = by_size(pairs, "best")
     for (dim, funnels), records in sizes.items():
         best = published(dim, funnels)
         means = {key: float(np.mean([r[key] for r in records])) for key in ("cos", "l2", "deviation")}
@@ -145,38 +154,37 @@ def of_w1(results: Path) -> Table:
         texts[f"{key}/seeds"] = str(len(records))
         if best is not None:
             texts |= {f"{key}/best/cos": f"{best.cos:.3f}", f"{key}/best/l2": f"{best.l2:.3f}"}
-            better["cos"] += means["cos"] > best.cos
-            better["l2"] += means["l2"] < best.l2
-            single["cos"] += sum(r["cos"] > best.cos for r in records)
-            single["l2"] += sum(r["l2"] < best.l2 for r in records)
-    both = [c for _, c in _w1_pairs(results) if {"best", "sorting-network"} <= c.keys()]
-    ahead = {
-        "cos": sum(c["best"]["cos"] > c["sorting-network"]["cos"] for c in both),
-        "l2": sum(c["best"]["l2"] < c["sorting-network"]["l2"] for c in both),
+    standings = {
+        "better": sizes_ahead_of_published(pairs, "best"),
+        "runs": runs_ahead_of_published(pairs, "best"),
+        "sorting": pairs_ahead(pairs, "best", "sorting-network"),
+        "rerun": sizes_ahead_of_published(pairs, "sorting-network"),
     }
-    texts["sorting/pairs"] = str(len(both))
-    texts |= {f"sorting/{key}": str(count) for key, count in ahead.items()}
+    texts |= {
+        f"{name}/{key}": str(n) for name, found in standings.items() for key, n in found._asdict().items()
+    }
     seeds = sorted({len(records) for records in sizes.values()})
     texts["seeds"] = f"{seeds[0]} to {seeds[-1]} seeds" if len(seeds) > 1 else f"{seeds[0]} seeds"
     largest = max(r["certified"] for records in sizes.values() for r in records)
     texts["certified"] = number(largest, bound="upper")
-    texts |= {"sizes": str(len(sizes)), "runs": str(sum(map(len, sizes.values())))}
-    texts |= {f"better/{key}": str(count) for key, count in better.items()}
-    texts |= {f"runs/{key}": str(count) for key, count in single.items()}
-    shown = [r for critics in (c for _, c in _w1_pairs(results)) for r in critics.values()]
+    shown = [record for critics in pairs.values() for record in critics.values()]
     texts["commits"] = str(len({record["provenance"]["commit"] for record in shown}))
     texts["hours"] = number(sum(r["seconds"] for r in shown) / 3600)
     return {f"w1/{key}": Value(text, "results/w1bench.json") for key, text in texts.items()}
 
 
-def w1_sizes(results: Path) -> dict[tuple[int, int], list[dict[str, Any]]]:
-    """Records of our best critic by (dimension, funnels), in order."""
-    sizes: dict[tuple[int, int], list[dict[str, Any]]] = {}
-    for (dim, funnels, _), critics in _w1_pairs(results):
-        if "best" in critics:
-            sizes.setdefault((dim, funnels), []).append(critics["best"])
-    return sizes
+def w1_pairs(results: Path) -> dict[tuple[int, int, int], dict[str, dict[str, Any]]]:
+    """The benchmark's records by pair and critic."""
+    return by_pair(read_records(results / "w1bench.json"))
 
 
-def _w1_pairs(results: Path) -> list[tuple[tuple[int, int, int], dict[str, dict[str, Any]]]]:
-    return sorted(by_pair(read_records(results / "w1bench.json")).items())
+def of_published_arithmetic(results: Path) -> Table:
+    """What the published evaluation gives f* itself: w1/exact/DIM/{cos,l2,zero}, least to most."""
+    path = "results/published_arithmetic.json"
+    rows = json.loads((results / "published_arithmetic.json").read_text())["sizes"]
+    texts = {}
+    for dim in sorted({row["dim"] for row in rows}):
+        for key, show in (("cos", number), ("l2", number), ("zero", percent)):
+            found = [value for row in rows if row["dim"] == dim for value in row[key]]
+            texts[f"w1/exact/{dim}/{key}"] = f"{show(min(found))} to {show(max(found))}"
+    return {key: Value(text, path) for key, text in texts.items()}

@@ -37,7 +37,7 @@ from onelip.study.claims.statistics import PerSeed, ratio
 from onelip.study.presets import CONSTRAINTS, PRESETS, expand
 from onelip.study.rounding import Bound
 from onelip.study.store import StoredRun
-from paper.experiments import of_norms, of_soundness, of_theory, of_w1
+from paper.experiments import of_norms, of_published_arithmetic, of_soundness, of_theory, of_w1
 from paper.sentences import claim_words, each, groups_state, ranking, seeds_of
 from paper.text import number
 from paper.values import Table, Value
@@ -202,7 +202,7 @@ def of_study(evidence: Evidence) -> Table:
         "torch": ", ".join(sorted({start["versions"]["torch"] for start in starts})),
     }
     config = evidence.runs["sn-0"].config
-    for name in ("steps", "critic_steps", "batch", "width", "latent", "power_iterations"):
+    for name in ("steps", "critic_steps", "batch", "width", "latent", "power_iterations", "certify_every"):
         texts[name.replace("_", "-")] = str(getattr(config, name))
     texts["clip"] = f"{config.clip:g}"
     texts["penalty"] = f"{config.penalty:g}"
@@ -259,6 +259,7 @@ def collect(results: Path) -> Table:
         **of_norms(results),
         **of_soundness(results),
         **of_w1(results),
+        **of_published_arithmetic(results),
         **of_claims(results),
     }
 

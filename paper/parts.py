@@ -48,7 +48,7 @@ PARTS = {
         ("losses", "baseline"),
         "losses",
         "Fréchet distance of two thousand samples over the training, of other losses and of the relativistic "
-        "baseline. A curve a run; load on the machine stretches the seconds of single ones.",
+        "baseline. A curve a run; load on the machine stretched the seconds of several.",
         losses,
         "Other losses, and the relativistic baseline: generator steps, critic steps before each; means over "
         "seeds, ranges in parentheses.",

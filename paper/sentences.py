@@ -15,7 +15,7 @@ from onelip.study.presets import METHODS
 from paper.text import code, escape, listing, number, runs_of
 
 OPEN = "Undecided, for want of runs or because the seeds do not tell"
-TABLE, TEXT = 220, 420  # letters of a reason, in the table and in running text
+TABLE, TEXT = 180, 420  # letters of a reason, in the table and in running text
 VERDICTS = ("supported", "refuted", "depends", "undecided")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from onelip.study.claims.evidence import Evidence, read_evidence
 from onelip.study.presets import METHODS, PRESETS, expand
 from onelip.study.rounding import Bound
 from onelip.study.w1bench.published import published
-from paper.experiments import w1_sizes
+from onelip.study.w1bench.standing import by_size
+from paper.experiments import w1_pairs
 from paper.numbers import BOUNDS, finite, layer_factors, mean_and_range
 from paper.text import code, number, percent
 from paper.values import Table
@@ -165,7 +166,7 @@ def groups() -> str:
 def w1(results: Path) -> str:
     """Our critic beside the best published value of each size per metric; the sizes in two columns."""
     rows = []
-    for (dim, funnels), records in w1_sizes(results).items():
+    for (dim, funnels), records in by_size(w1_pairs(results), "best").items():
         best = published(dim, funnels)
         row = [str(dim), str(funnels)]
         for key, theirs in (("cos", best and best.cos), ("l2", best and best.l2)):
@@ -181,7 +182,7 @@ def w1(results: Path) -> str:
     return tabular(columns + r"@{\hskip 2.5em}" + columns, [*head, *head], beside)
 
 
-def mean_of(records: Sequence[dict[str, Any]], key: str) -> float:
+def mean_of(records: Sequence[Mapping[str, Any]], key: str) -> float:
     return sum(record[key] for record in records) / len(records)
 
 
