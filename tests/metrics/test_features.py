@@ -82,6 +82,16 @@ def test_kernel_distance_is_its_definition_and_its_error_the_jackknife():
     assert found.standard_error == pytest.approx(math.sqrt(variance), rel=1e-10)
 
 
+@pytest.mark.usefixtures("_blocks")
+@pytest.mark.parametrize("size", [1e3, 1e6, 1e12])
+def test_one_row_far_out_takes_nothing_from_the_kernels_of_others(size):
+    """Across from all others, so that only its kernel with itself is large."""
+    x, y = normal(6, 3, 0), normal(8, 3, 1)
+    x[:, 0], y[:, 0] = 0, 0
+    x[2] = torch.tensor([size, 0, 0])
+    assert kernel_distance(FeatureSet(x), FeatureSet(y)).value == pytest.approx(mmd(x, y), rel=1e-10)
+
+
 @pytest.mark.parametrize(("shift", "most"), [(0.0, 1.8), (0.7, 1.3)], ids=["one law", "two laws"])
 def test_kernel_distance_is_unbiased_and_its_error_is_not_too_small(shift, most):
     n, repeats = 60, 400
@@ -136,6 +146,32 @@ def test_neighbourhoods_agree_with_plain_code(k, d, shift):
     real, generated = normal(23, d, 0), normal(31, d, 1, scale=0.8, shift=shift)
     found = neighbourhoods(FeatureSet(real), FeatureSet(generated), k)
     assert found == pytest.approx(reference_neighbourhoods(real, generated, k), abs=1e-12)
+
+
+def clusters(n, seed, apart, scale):
+    """Two of them; n samples in the plane."""
+    return normal(n, 2, seed, scale) + torch.arange(n)[:, None].remainder(2) * apart
+
+
+HARD = {
+    "clusters far apart": (clusters(40, 0, 1e6, 1e-3), clusters(30, 1, 1e6, 1e-3)),
+    "clusters in another place": (clusters(40, 0, -1e9, 1e-2), clusters(30, 1, 1e9, 1e-2)),
+    "one sample far away": (torch.cat([normal(40, 3, 0), torch.full((1, 3), 1e15)]), normal(30, 3, 1)),
+    "samples that occur twice": (normal(20, 3, 0, 7.0).repeat(2, 1), normal(10, 3, 1, 7.0).repeat(3, 1)),
+    "radii of zero": (normal(6, 5, 0, 1e3).repeat(6, 1), normal(6, 5, 0, 1e3).repeat(5, 1)),
+    "real ones among generated": (normal(40, 3, 0), torch.cat([normal(40, 3, 0)[::2], normal(9, 3, 1)])),
+    "all equidistant": (torch.eye(30), 0.3 * torch.eye(30)),
+    "whole numbers": (normal(40, 2, 0, 2.0).round(), normal(30, 2, 1, 2.0).round() + 0.5),
+}
+
+
+@pytest.mark.usefixtures("_blocks")
+@pytest.mark.parametrize("k", [1, 3, 5])
+@pytest.mark.parametrize(("real", "generated"), HARD.values(), ids=HARD)
+def test_neighbourhoods_of_clusters_and_ties_agree_with_plain_code(real, generated, k):
+    found = neighbourhoods(FeatureSet(real), FeatureSet(generated), k)
+    expected = reference_neighbourhoods(real.double(), generated.double(), k)
+    assert found == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize(("n", "m", "k"), [(60, 60, 5), (40, 80, 3), (100, 50, 2)])

@@ -28,13 +28,14 @@ def logits_of(probabilities):
     [
         (50 * torch.eye(10).repeat(3, 1), 10.0),
         (torch.zeros(20, 10), 1.0),
+        (logits_of([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]), 2.0),
         (50 * torch.eye(10)[:4], 4.0),
         (
             logits_of([[0.5, 0.5], [0.5, 0.5], [0.9, 0.1], [0.1, 0.9]]),
             2 * math.exp(0.5 * (0.9 * math.log(0.9) + 0.1 * math.log(0.1)) - 0.5 * math.log(2)),
         ),
     ],
-    ids=["sure and uniform", "one answer for all", "four classes", "by hand"],
+    ids=["sure and uniform", "one answer for all", "classes without any chance", "four classes", "by hand"],
 )
 def test_classifier_score_of_known_cases(logits, score):
     assert classifier_score(logits).value == pytest.approx(score, rel=1e-6)

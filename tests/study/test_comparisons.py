@@ -95,6 +95,19 @@ def test_no_cost_is_drawn_that_has_nothing_to_be_relative_to():
     assert cost([run for run in runs_of("cost") if run.config.method != "none"]) is None
 
 
+@pytest.mark.parametrize("groups", ["clip", "clip,iterations"])
+def test_no_knobs_are_drawn_where_every_run_diverged(groups):
+    assert knobs(runs_of(groups, lambda c: math.inf)) is None
+
+
+def test_one_knob_without_a_finite_distance_is_all_crosses():
+    figure = knobs(runs_of("clip,iterations", lambda c: math.inf if c.method == "clip" else 5.0))
+    assert figure is not None
+    figure.draw_without_rendering()
+    crosses = [line.get_marker() for line in figure.axes[0].lines].count("x")
+    assert crosses == len(runs_of("clip"))
+
+
 @pytest.mark.parametrize("draw", [sensitivity, knobs, cost])
 def test_no_figure_without_its_runs(draw, tmp_path):
     assert draw(runs_of("losses")) is None
@@ -141,9 +154,28 @@ def test_a_plane_is_that_of_the_finished_run(method, finished, tmp_path):
     for name in ("points", "axis", "values"):
         assert getattr(kept, name) == pytest.approx(getattr(found, name), rel=1e-3, abs=1e-6)
     assert read_plane(tmp_path, "ring-gp") is None
-    (tmp_path / "plane" / "ring-none.json").write_text("{")
-    with pytest.raises(CheckpointError, match="damaged"):
+
+
+DAMAGED = [
+    "{",
+    "[]",
+    "3",
+    "null",
+    "{}",
+    '{"points": {"a": 1}}',
+    '{"points": [0], "axis": [0], "values": [[0]]}',
+    '{"points": [[0, 0]], "axis": 0, "values": 0}',
+    '{"points": [[0, 0]], "axis": [0, 1], "values": [[0, 0]]}',
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_damaged_plane_is_named(content, tmp_path):
+    (tmp_path / "plane").mkdir()
+    (tmp_path / "plane" / "ring-none.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"ring-none.json is damaged \(.*\): delete it") as error:
         read_plane(tmp_path, "ring-none")
+    assert "\n" not in str(error.value)
 
 
 def test_a_plane_needs_the_final_weights_alone(finished):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from onelip.errors import CheckpointError
 from onelip.files import locked
-from onelip.gan.run import RunFolder
+from onelip.gan.run import RunFolder, RunResult
 from onelip.study.jobs import Job
 from onelip.study.mirror import Piece
 from onelip.study.records import WINDOWS, is_stored, merge, put_record, read_records, write_record
@@ -76,6 +76,32 @@ def test_pictures_go_with_the_run_that_they_are_of(tmp_path):
     (into / "samples" / "sn.png").write_bytes(b"its own")
     assert merge([source], into) == 0
     assert (into / "samples" / "sn.png").read_bytes() == b"its own"
+
+
+@pytest.mark.parametrize("where", ["two sources", "the store"])
+def test_a_run_that_finished_and_diverged_is_refused_by_a_merge(tmp_path, where):
+    finished, diverged, into = (tmp_path / name for name in ("finished", "diverged", "into"))
+    for store, result in ((finished, made.FINISHED), (diverged, RunResult("diverged", 19))):
+        made.write_run(tmp_path / store.name / "sn-0", made.config(), 18, result)
+        write_record(store, read_run(tmp_path / store.name / "sn-0"))
+    sources = [finished, diverged]
+    if where == "the store":
+        assert merge(sources[:1], into) == 1
+        sources = sources[1:]
+    before = {path: path.read_bytes() for path in into.rglob("*.*")}
+    said = rf"sn-0 finished in {into if before else finished} and diverged in {diverged}: delete the record"
+    with pytest.raises(CheckpointError, match=said):
+        merge(sources, into)
+    assert {path: path.read_bytes() for path in into.rglob("*.*")} == before
+
+
+def test_a_run_of_two_machines_is_merged_once(tmp_path):
+    """The numbers differ, the configuration and how it ended do not."""
+    for name, last in (("one", made.STEPS), ("other", made.STEPS - 1)):
+        made.write_run(tmp_path / name / "sn-0", made.config(), last)
+        write_record(tmp_path / name, read_run(tmp_path / name / "sn-0"))
+    assert merge([tmp_path / "one", tmp_path / "other"], tmp_path / "into") == 1
+    assert merge([tmp_path / "other"], tmp_path / "into") == 0
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from importlib import resources
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
@@ -152,9 +153,38 @@ def test_scales_that_cannot_be_compared_are_said_to_be_so(page):
 
 def test_the_layers_table_is_that_of_the_chosen_step(page):
     run, at = put(page, "#run", "clip-0"), put(page, "#at", "0")
-    row = page.locator("#layer-table tbody tr").first.locator("th, td").all_text_contents()
+    rows = [row.locator("th, td").all_text_contents() for row in page.locator("#layer-table tbody tr").all()]
     put(page, "#run", run), put(page, "#at", at)
-    assert row == ["0", "0.01", "1.91", "2.0101", "201"]
+    assert rows[0] == ["0", "0.01", "1.91", "2.0101", "201.1"]
+    assert rows[2] == ["product", "1.00e-4", "", "4.0402", "40410"]  # of 2.010001², not 2.0101²
+
+
+def test_a_setting_without_runs_has_no_layers(page):
+    page.locator("#none").click()
+    assert page.locator("#layer-table tbody tr").count() == 0
+    page.locator("#every").click()
+    assert page.locator("#layer-table tbody tr").count() == 3
+
+
+SIZES = (0, 1, 1.0001**3, 201.01, 9.9991, 9.9999, 99991, 1.0004e5, 0.00099991, 1.2341e-7, 3.00001e20)
+
+
+@pytest.mark.parametrize("value", SIZES)
+def test_a_short_bound_is_a_bound(page, value):
+    script = resources.files("onelip.study.report").joinpath("charts.js").read_text(encoding="utf-8")
+    short_above = f"value => {{ {script} return shortAbove(value); }}"
+    shown = float(page.evaluate(short_above, value))
+    assert value <= shown <= 1.01 * value
+    assert float(page.evaluate(short_above, shown)) == shown
+
+
+def test_bounds_under_the_pointer_are_those_of_the_data(page):
+    at = """() => {
+        const plot = document.querySelector("#layer-panels .plot");
+        Plotly.Fx.hover(plot, [{ curveNumber: 3, pointNumber: 0 }]);
+        return plot.querySelector(".hovertext").textContent;
+    }"""
+    assert page.evaluate(at) == "‖A‖₂ ≤10: 2.0101"
 
 
 def test_certificates_end_with_their_last_values(page):

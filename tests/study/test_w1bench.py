@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from onelip.study.w1bench.stiefel import CONVERGED, newton_schulz, tangential
 from onelip.study.w1bench.table import row
 from onelip.study.w1bench.training import _groups, draw, rate, train
 from onelip.transport import evaluate_potential, funnel_pair
+from tests.study import made
 
 KEYS = [
     "dim",
@@ -466,11 +468,43 @@ def test_the_table_shows_errors_and_published_values(options):
     assert row(record | {"dim": 3})[5] == "–"
 
 
+@pytest.mark.parametrize(
+    ("certified", "shown"),
+    [
+        (1.0, "1"),
+        (1 + 1e-12, "1.000001"),
+        (0.9999999939, "1"),
+        (0.99851544, "0.9985155"),
+        (1234567.1, "1234568"),
+    ],
+)
+def test_the_table_shows_no_bound_below_the_proved_one(certified, shown):
+    assert row(made.BENCHMARK[0] | {"certified": certified})[-2] == shown
+
+
 def test_measure_reports_its_steps(options):
     steps = []
     cell = cell_of("best", 2, 4, 0, steps=45, batch=16, width=8)
     measure(cell, steps.append, stored=None, w1_samples=100)
     assert steps == [20, 40, 45]
+
+
+@pytest.mark.parametrize("lr", [None, 1e30], ids=["it ends", "it diverges"])
+def test_training_has_one_thread_and_the_caller_its_own_number(monkeypatch, lr):
+    seen, before = [], torch.get_num_threads()
+
+    def recorded(*arguments):
+        seen.append(torch.get_num_threads())
+        return trained_from(*arguments)
+
+    monkeypatch.setattr("onelip.study.w1bench.measuring.trained", recorded)
+    torch.set_num_threads(3)
+    try:
+        with nullcontext() if lr is None else pytest.raises(NonFiniteError):
+            WORK(cell_of("gp-relu", 3, 2, 0, lr=lr, **(SMALL | {"steps": 40})), lambda step: None)
+        assert (seen, torch.get_num_threads()) == ([1], 3)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_of_several_starts_the_one_that_tells_the_laws_apart_best_is_kept():

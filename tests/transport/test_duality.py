@@ -51,6 +51,16 @@ def test_values_as_critics_return_them_and_points_of_any_shape():
     torch.testing.assert_close(extend_potential(Y, X, values), extend_potential(Y, X, values[:, 0]))
 
 
+@pytest.mark.parametrize("exponent", [-1000, -500, 500, 1000])
+def test_powers_of_two_change_no_bit(exponent):
+    scale, values = 2.0**exponent, torch.randn(40, generator=torch.Generator().manual_seed(2)).double()
+    x, y, v = scale * X, scale * Y, scale * values
+    assert torch.equal(extend_potential(x, y, v), scale * extend_potential(X, Y, values))
+    assert lipschitz_residual(v, y) == scale * lipschitz_residual(values, Y)
+    product = Plan.of_dense(torch.outer(EQUAL, EQUAL))
+    assert primal(product, x, y) == scale * primal(product, X, Y)
+
+
 SETS = {
     "arrays": (X.numpy(), Y.numpy()[::-1]),
     "points on a line": (X[:, 0], Y[:30, 0]),
@@ -110,3 +120,11 @@ def test_rounding_meets_the_marginals_and_moves_no_more_than_they_are_off():
     torch.testing.assert_close(plan.sum(0), b)
     off = (rough.sum(1) - a).abs().sum() + (rough.sum(0) - b).abs().sum()
     assert (plan - rough).abs().sum() <= 2 * off
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_rounded_plan_has_negative_mass(seed):
+    """A plan of the right marginals misses rounding errors of either sign, its zeros among them."""
+    plan = torch.rand(40, 40, generator=torch.Generator().manual_seed(seed)).double().triu()
+    plan = plan / plan.sum()
+    assert (round_to_feasible((1 + 1e-15) * plan, plan.sum(1), plan.sum(0)) >= 0).all()

@@ -1,5 +1,7 @@
 """Scoring critics: known critics on known pairs, honest standard errors, clear refusals."""
 
+import math
+
 import pytest
 import scipy.stats
 import torch
@@ -25,6 +27,12 @@ def test_multiples_of_the_optimal_potential(pair, factor, cos, l2, deviation):
     assert score.l2 == pytest.approx((l2, 0), abs=1e-9)
     assert score.deviation == pytest.approx((deviation, 0), abs=1e-9)
     assert score.w1.value == pytest.approx(factor * score.w1_true.value, abs=1e-9)
+
+
+@pytest.mark.parametrize("factor", [1e-300, 1e-163, 1e155, 1e300, -1e-163, -1e155])
+def test_the_cosine_does_not_depend_on_the_scale_of_the_critic(factor):
+    cosine = evaluate_potential(lambda x: factor * FUNNELS.potential(x), FUNNELS, size=100).cos
+    assert cosine == pytest.approx((math.copysign(1, factor), 0), abs=1e-12)
 
 
 def test_a_linear_critic_by_hand():

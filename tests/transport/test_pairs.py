@@ -1,5 +1,7 @@
 """Every pair with a known answer proves it: primal equals dual on each sample, and exact transport agrees."""
 
+import math
+
 import pytest
 import scipy.stats
 import torch
@@ -211,6 +213,18 @@ def test_the_gaussian_w2_is_the_matrix_formula_and_bounds_w1():
     y = torch.randn(400, 4, generator=rng(3), dtype=torch.float64)
     sampled = wasserstein1(m1 + x @ A.T, m2 + y @ B.T).value
     assert sampled <= 1.1 * gaussian_w2(m1, C1, m2, C2)
+
+
+@pytest.mark.parametrize("deviation", [0.0, 1.0, 2.7, 1e6])
+@pytest.mark.parametrize("shift", [0.0, 1e-200, 1e-8, 1.0, 1e200])
+@pytest.mark.parametrize("stretch", [0.0, 1e-9, 1.0])
+def test_the_gaussian_w2_of_dilations_is_exact_and_never_below_the_shift(deviation, shift, stretch):
+    """N(0, σ²I) and N(m, (1 + s)²σ²I): √(‖m‖² + d s²σ²)."""
+    m, C = shift * torch.eye(3).double()[0], deviation**2 * torch.eye(3).double()
+    found = gaussian_w2(0 * m, C, m, (1 + stretch) ** 2 * C)
+    expected = math.hypot(shift, math.sqrt(3) * stretch * deviation)
+    assert found == pytest.approx(expected, abs=1e-14 * deviation, rel=1e-12)
+    assert found >= shift
 
 
 ZERO, ONE = torch.zeros(2).double(), torch.eye(2).double()

@@ -53,8 +53,12 @@ def _jackknife(estimates: Float[Tensor, "n"]) -> Float[Tensor, ""]:
 
 def _sums_within(x: Float[Tensor, "n d"]) -> Float[Tensor, "n"]:
     """Σ_{j≠i} k(x_i, x_j) for every i."""
-    own = (x.square().sum(1) / x.shape[1] + 1) ** 3
-    return _sums_between(x, x)[0] - own
+    sums = x.new_empty(len(x))
+    for span in row_spans(len(x), len(x)):
+        k = _kernel(x[span], x)
+        k.diagonal(span.start).zero_()  # before it is summed: of a large x_i it would swallow all others
+        sums[span] = k.sum(1)
+    return sums
 
 
 def _sums_between(
@@ -63,8 +67,12 @@ def _sums_between(
     """Row and column sums of the kernel's matrix."""
     rows, columns = x.new_empty(len(x)), y.new_zeros(len(y))
     for span in row_spans(len(x), len(y)):
-        k = (x[span] @ y.T).div_(x.shape[1]).add_(1)
-        k = k.square().mul_(k)
+        k = _kernel(x[span], y)
         rows[span] = k.sum(1)
         columns += k.sum(0)
     return rows, columns
+
+
+def _kernel(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
+    k = (x @ y.T).div_(x.shape[1]).add_(1)
+    return k.square().mul_(k)

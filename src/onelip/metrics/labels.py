@@ -28,7 +28,8 @@ def classifier_score(logits: Float[Tensor, "n classes"]) -> Estimate:
     """
     log_p = logits.double().log_softmax(1)
     log_mean = torch.logsumexp(log_p, 0) - math.log(len(log_p))
-    mean = Estimate.of_mean((log_p.exp() * (log_p - log_mean)).sum(1))
+    p = log_p.exp()
+    mean = Estimate.of_mean(torch.where(p > 0, p * (log_p - log_mean), 0.0).sum(1))
     score = math.exp(mean.value)
     return Estimate(score, score * mean.standard_error)
 

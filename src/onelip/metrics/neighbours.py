@@ -7,14 +7,16 @@ Fidelity and Diversity Metrics for Generative Models", ICML 2020.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from onelip.errors import ArgumentError
 from onelip.metrics.features import FeatureSet, require_one_space, row_spans
+from onelip.transport.samples import distances
 
 NEIGHBOURS = 5  # as Naeem et al. choose it; Kynkäänniemi et al. take 3
 
@@ -45,15 +47,15 @@ def neighbourhoods(real: FeatureSet, generated: FeatureSet, k: int = NEIGHBOURS)
     if not 1 <= k < fewest:
         raise ArgumentError("samples", f"more than k = {k}, and k positive", fewest, "draw more samples")
     radii_real, radii_generated = real.kept(_radii, k), generated.kept(_radii, k)
-    x, y = _near_origin(real.values, real.values), _near_origin(generated.values, real.values)
+    centre = _centre(real.values)
     balls = torch.zeros(len(generated))  # real balls around each generated sample
     covered = recalled = 0
     for span in row_spans(len(real), len(generated)):
-        distances = torch.cdist(x[span], y)
-        inside = distances <= radii_real[span, None]
+        radii = (radii_real[span, None], radii_generated)
+        inside, reached = _within(real.values[span], generated.values, centre, radii)
         balls += inside.sum(0)
         covered += int(inside.any(1).sum())
-        recalled += int((distances <= radii_generated).any(1).sum())
+        recalled += int(reached.any(1).sum())
     return Neighbourhoods(
         precision=float((balls > 0).double().mean()),
         recall=recalled / len(real),
@@ -64,16 +66,52 @@ def neighbourhoods(real: FeatureSet, generated: FeatureSet, k: int = NEIGHBOURS)
 
 def _radii(x: Float[Tensor, "n d"], k: int) -> Float[Tensor, "n"]:
     """Distance of each sample to its k-th nearest neighbour, itself not counted."""
-    x, radii = _near_origin(x, x), x.new_empty(len(x))
+    centre, radii = _centre(x), x.new_empty(len(x))
     for span in row_spans(len(x), len(x)):
-        # The smallest of k + 1 is the sample itself.
-        radii[span] = torch.cdist(x[span], x).topk(k + 1, largest=False).values[:, -1]
+        low, high = _squares(x[span], x, centre)
+        nearest = high.topk(k + 1, largest=False)  # the smallest is the sample itself
+        if ((low <= nearest.values[:, -1:]).sum(1) == k + 1).all():
+            radii[span] = distances(x[span, None], x[nearest.indices]).amax((1, 2))
+        else:
+            radii[span] = distances(x[span], x).topk(k + 1, largest=False).values[:, -1]
     return radii
 
 
-def _near_origin(x: Float[Tensor, "n d"], like: Float[Tensor, "m d"]) -> Float[Tensor, "n d"]:
-    """Less the median of `like`: cdist goes through squares, which cancel far from the origin.
+def _within(
+    x: Float[Tensor, "n d"],
+    y: Float[Tensor, "m d"],
+    centre: Float[Tensor, "d"],
+    radii: Iterable[Float[Tensor, "..."]],
+) -> list[Bool[Tensor, "n m"]]:
+    """‖x_i − y_j‖ ≤ r for each of the radii [n, 1] or [m], as the differences have it.
 
-    A few samples far away would take the mean along, and all others from the origin.
+    Through squares, in half the time, wherever their rounding decides nothing: samples that occur twice
+    are at equal distances, and clusters far apart have distances far below the squares' rounding.
     """
-    return x - like.median(0).values
+    low, high = _squares(x, y, centre)
+    possible, sure = ([bound <= r.square() for r in radii] for bound in (low, high))
+    if all(map(torch.equal, possible, sure)):
+        return sure
+    exact = distances(x, y)
+    return [exact <= r for r in radii]
+
+
+def _squares(
+    x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], centre: Float[Tensor, "d"]
+) -> tuple[Float[Tensor, "n m"], Float[Tensor, "n m"]]:
+    """low ≤ ‖x_i − y_j‖² ≤ high from one matrix product of what is left of x and y without the centre.
+
+    Rounding is at most (2d + 10)·ε·(‖x_i‖² + ‖y_j‖²): of the sums of d terms, of subtracting the centre, and
+    of `distances`, which these bounds are held against. They allow twice that.
+    """
+    x, y = x - centre, y - centre
+    sums = x.square().sum(1, keepdim=True) + y.square().sum(1)
+    squares = torch.addmm(sums, x, y.T, alpha=-2)
+    slack = sums.mul_((4 * x.shape[1] + 20) * torch.finfo(x.dtype).eps)
+    high = squares + slack
+    return squares.sub_(slack), high
+
+
+def _centre(x: Float[Tensor, "n d"]) -> Float[Tensor, "d"]:
+    """The median: a few samples far away would take the mean along, and all others from the origin."""
+    return x.median(0).values

@@ -101,11 +101,15 @@ def losses(runs: list[StoredRun]) -> Figure | None:
 
 
 def knobs(runs: list[StoredRun]) -> Figure | None:
-    """Final Fréchet distance against each method's own knob: every seed, and the line of the medians."""
+    """Final Fréchet distance against each method's own knob: every seed, and the line of the medians.
+
+    None without a finite distance, for which a logarithmic axis has no place.
+    """
     found = by_setting(runs)
     groups = {g: [s for s in PAPER[g].settings if s in found] for g in KNOBS}
     groups = {group: settings for group, settings in groups.items() if len(settings) > 1}
-    if not groups:
+    shown = [run for settings in groups.values() for setting in settings for run in found[setting]]
+    if not any(map(math.isfinite, distances(shown))):
         return None
     width = max(2.6 * len(groups), 6.0)  # one panel and the legend beside it
     figure = Figure(figsize=(width, 2.6), layout="constrained")

@@ -66,9 +66,12 @@ def read_plane(store: Path, setting: str) -> Plane | None:
         return None
     try:
         content = json.loads(path.read_text())
-        return Plane(*(np.array(content[name], float) for name in ("points", "axis", "values")))
-    except (ValueError, KeyError) as error:
+        points, axis, values = (np.array(content[name], float) for name in ("points", "axis", "values"))
+        if axis.ndim != 1 or points.shape[1:] != (2,) or values.shape != 2 * axis.shape:
+            raise ValueError(f"points {points.shape}, axis {axis.shape}, values {values.shape}")
+    except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged ({error}): delete it") from None
+    return Plane(points, axis, values)
 
 
 def plane_path(store: Path, setting: str) -> Path:

@@ -149,18 +149,33 @@ def fuller(record: StoredRun, folder: Path) -> StoredRun:
 
 
 def merge(sources: list[Path], into: Path) -> int:
-    """Copy what `into` lacks from the other stores; how many runs. Nothing is copied where two contradict."""
-    found: dict[str, tuple[Path, TrainConfig]] = {}
+    """Copy what `into` lacks from the other stores; how many runs. Nothing is copied where two contradict.
+
+    Two runs of a name contradict in their configurations, or where one finished and the other diverged; the
+    numbers of one run on two machines differ by nature, and those that are there already stay. Raises
+    CheckpointError for a contradiction, a damaged record and a folder without runs.
+    """
+    found: dict[str, tuple[Path, StoredRun]] = {}
     for source in sources:
         paths = sorted((source / "runs").glob("*.json"))
         if not paths:
             raise CheckpointError(f"{source} is no store of runs: name the folder that holds runs/*.json")
         for path in paths:
-            config = read_record(source, path.stem).config
-            first, _ = found.setdefault(path.stem, (source, config))
+            run = read_record(source, path.stem)
+            first, _ = found.setdefault(path.stem, (source, run))
             for store in {first, into}:
-                is_stored(store, path.stem, config)
-    return sum(_copy(name, config, source, into) for name, (source, config) in found.items())
+                _require_alike(store, run, source)
+    return sum(_copy(name, run.config, source, into) for name, (source, run) in found.items())
+
+
+def _require_alike(store: Path, run: StoredRun, source: Path) -> None:
+    """Raises CheckpointError where the store holds another run of this name, or one that ended otherwise."""
+    if not is_stored(store, run.name, run.config):
+        return
+    there, here = (record.summary["status"] for record in (read_record(store, run.name), run))
+    if there != here:
+        said = f"{run.name} {there} in {store} and {here} in {source}"
+        raise CheckpointError(f"{said}: delete the record that is not to count")
 
 
 def _copy(name: str, config: TrainConfig, source: Path, into: Path) -> bool:

@@ -129,7 +129,7 @@ def _sinkhorn(cost: Tensor, a: Tensor, b: Tensor, reg: float, max_iterations: in
         raise ArgumentError(
             "epsilon",
             "large enough for exp(−distance/ε) in float64",
-            f"ε = {reg:.3g} for distances up to {cost.max():.3g}",
+            f"distances up to {cost.max() / reg:.3g} ε",
             "raise it, or use method 'exact'",
         ) from warning
     return torch.from_numpy(log["u"]), torch.from_numpy(log["v"])
@@ -150,8 +150,9 @@ def round_to_feasible(
     tiny = torch.finfo(plan.dtype).tiny
     plan = plan * (a / plan.sum(1).clamp_min(tiny)).clamp_max(1)[:, None]
     plan = plan * (b / plan.sum(0).clamp_min(tiny)).clamp_max(1)
-    missing_rows, missing_columns = a - plan.sum(1), b - plan.sum(0)
-    return plan + torch.outer(missing_rows, missing_columns) / missing_rows.abs().sum().clamp_min(tiny)
+    # Rounding leaves some sums a little above their weights: what is missing there is not negative.
+    missing_rows, missing_columns = (a - plan.sum(1)).clamp_min(0), (b - plan.sum(0)).clamp_min(0)
+    return plan + torch.outer(missing_rows, missing_columns) / missing_rows.sum().clamp_min(tiny)
 
 
 def _potentials(x: Tensor, y: Tensor, anchors: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,21 +18,30 @@ from jaxtyping import Float
 from torch import Tensor
 
 from onelip.transport.plan import Plan
-from onelip.transport.samples import Array, as_rows, as_values, distances, require_dimension
+from onelip.transport.samples import (
+    Array,
+    as_rows,
+    as_values,
+    common_scale,
+    distances,
+    power_of_two,
+    require_dimension,
+)
 
 # Distances held at a time, 128 MiB in float64.
 _BLOCK = 2**24
 
 
 def primal(plan: Plan, x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> float:
-    """Σ π_ij ‖x_i − y_j‖ of a plan: the cost of moving x onto y in this way.
+    """Σ π_ij ‖x_i − y_j‖ of a plan: the cost of moving x onto y in this way, however short or long the ways.
 
     >>> x, y = torch.tensor([[0.0], [1.0]]), torch.tensor([[1.0], [3.0]])
     >>> primal(Plan.of_dense(torch.eye(2) / 2), x, y)
     1.5
     """
-    moved = torch.linalg.vector_norm(x[plan.rows] - y[plan.columns], dim=1)
-    return float(plan.mass @ moved)
+    ways = x[plan.rows] - y[plan.columns]
+    scales = power_of_two(ways.abs().amax(1))  # an upper bound must not lose a way whose square underflows
+    return float(plan.mass @ (scales * torch.linalg.vector_norm(ways / scales[:, None], dim=1)))
 
 
 def dual(
@@ -79,9 +88,11 @@ def lipschitz_residual(values: Array, points: Array) -> float:
     """
     points = as_rows("points", points)
     values = as_values("values", values, len(points)).to(points.device)
+    scale = common_scale(points)
+    points = points / scale
     rows = max(1, _BLOCK // len(points))
     return max(
-        float((f[:, None] - values - distances(z, points)).max())
+        float(torch.addcmul(f[:, None] - values, scale, distances(z, points), value=-1).max())
         for f, z in zip(values.split(rows), points.split(rows), strict=True)
     )
 
@@ -104,5 +115,9 @@ def extend_potential(points: Array, anchors: Array, values: Array) -> Float[Tens
     given = (points, anchors, values)
     dtype = reduce(torch.promote_types, (tensor.dtype for tensor in given), torch.float32)
     points, anchors, values = (tensor.to(points.device, dtype) for tensor in given)
+    scale = common_scale(points, anchors)
+    points, anchors = points / scale, anchors / scale
     rows = max(1, _BLOCK // len(anchors))
-    return torch.cat([(distances(z, anchors) + values).amin(1) for z in points.split(rows)])
+    return torch.cat(
+        [torch.addcmul(values, scale, distances(z, anchors)).amin(1) for z in points.split(rows)]
+    )

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from onelip.errors import ArgumentError, NonFiniteError
 from onelip.transport.estimate import Estimate
 from onelip.transport.pair import CoupledSamples, KnownPair, batch_sizes, stream
+from onelip.transport.samples import power_of_two
 
 Critic = Callable[[Tensor], Tensor]
 
@@ -107,6 +108,7 @@ def _cosine(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> Float[Tensor, "
 
 
 def _unit(rows: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    rows = rows / power_of_two(rows.abs().amax(1, keepdim=True))
     return rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
 
 

@@ -41,10 +41,11 @@ def gaussian_w2(
     for name, covariance in (("covariance_x", covariance_x), ("covariance_y", covariance_y)):
         _require_finite_of_shape(name, covariance, (d, d), "use torch.cov(x.T)")
     root_x, root_y = _root("covariance_x", covariance_x), _root("covariance_y", covariance_y)
-    shift = (mean_x - mean_y).double().square().sum()
-    spread = root_x.square().sum() + root_y.square().sum()
-    overlap = torch.linalg.svdvals(root_x @ root_y).sum()
-    return math.sqrt(max(0.0, float(shift + spread - 2 * overlap)))
+    shift = mean_x.double() - mean_y.double()
+    u, _, vh = torch.linalg.svd(root_x @ root_y)
+    # No difference of traces, which would cancel: every rotation gives an upper bound, this one the least.
+    spread = root_x - root_y @ (u @ vh).T
+    return math.hypot(*shift.tolist(), float(torch.linalg.matrix_norm(spread)))
 
 
 def _require_finite_of_shape(name: str, moment: Tensor, shape: tuple[int, ...], remedy: str) -> None:

@@ -86,9 +86,23 @@ def as_probabilities(name: str, masses: Array) -> Float[Tensor, "*shape"]:
     return masses / total
 
 
-def distances(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
+def distances(x: Float[Tensor, "*batch n d"], y: Float[Tensor, "*batch m d"]) -> Float[Tensor, "*batch n m"]:
     """‖x_i − y_j‖₂ from the differences: cdist's default goes through squares and loses half the digits."""
     return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def common_scale(*sets: Float[Tensor, "_ _"]) -> Float[Tensor, ""]:
+    """A power of two near the largest number: divided by it, squares do not overflow, nor all underflow."""
+    return power_of_two(torch.stack([rows.abs().amax() for rows in sets]).amax())
+
+
+def power_of_two(sizes: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """The largest power of two in each size, ½ for zero. Dividing by it rounds nothing.
+
+    >>> power_of_two(torch.tensor([0.0, 1.0, 3.0, 5e-324], dtype=torch.float64))
+    tensor([ 5.0000e-01,  1.0000e+00,  2.0000e+00, 4.9407e-324], dtype=torch.float64)
+    """
+    return torch.ldexp(torch.ones_like(sizes), torch.frexp(sizes).exponent - 1)
 
 
 def require_dimension(name: str, rows: Float[Tensor, "m d"], other: str, like: Float[Tensor, "n e"]) -> None:

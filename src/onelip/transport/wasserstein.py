@@ -18,7 +18,7 @@ from onelip.transport.duality import dual, primal
 from onelip.transport.estimate import Estimate
 from onelip.transport.line import line, random_directions, sliced
 from onelip.transport.plan import Plan
-from onelip.transport.samples import Array, as_pair, as_weights, require_positive
+from onelip.transport.samples import Array, as_pair, as_weights, common_scale, require_positive
 
 Method = Literal["exact", "entropic", "sliced"]
 
@@ -73,7 +73,7 @@ def wasserstein1(
     >>> result.value, result.gap, result.plan.dense()
     (3.0, 0.0, tensor([[0.5000, 0.5000]], dtype=torch.float64))
     """
-    points_x, points_y = as_pair(x, y)
+    points_x, points_y, scale = _scaled(x, y)
     a = as_weights("x_weights", x_weights, len(points_x))
     b = as_weights("y_weights", y_weights, len(points_y))
     if method == "exact":
@@ -89,7 +89,15 @@ def wasserstein1(
         raise ArgumentError("method", f"one of {get_args(Method)}", repr(method), "choose one of these")
     value = primal(solution.plan, points_x, points_y)
     gap = value - dual(solution.potential_x, solution.potential_y, a, b)
-    return TransportResult(value, *solution, gap)
+    potentials = scale * solution.potential_x, scale * solution.potential_y
+    return TransportResult(scale * value, solution.plan, *potentials, scale * gap)
+
+
+def _scaled(x: Array, y: Array) -> tuple[Tensor, Tensor, float]:
+    """Both sample sets divided by one power of two, and it: the bits of results do not depend on it."""
+    points_x, points_y = as_pair(x, y)
+    scale = common_scale(points_x, points_y)
+    return points_x / scale, points_y / scale, float(scale)
 
 
 def _exact(x: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Solution:
@@ -119,7 +127,7 @@ def sliced_wasserstein1(
     >>> abs(sw1.value - 5 * 2 / torch.pi) < 3 * sw1.standard_error < 0.3
     True
     """
-    points_x, points_y = as_pair(x, y)
+    points_x, points_y, scale = _scaled(x, y)
     a = as_weights("x_weights", x_weights, len(points_x))
     b = as_weights("y_weights", y_weights, len(points_y))
     if projections < 2:
@@ -128,4 +136,5 @@ def sliced_wasserstein1(
     for theta in random_directions(projections, points_x.shape[1], seed):
         solution = line(points_x @ theta, points_y @ theta, a, b)
         values.append(dual(solution.potential_x, solution.potential_y, a, b))
-    return Estimate.of_mean(torch.tensor(values, dtype=torch.float64))
+    mean = Estimate.of_mean(torch.tensor(values, dtype=torch.float64))
+    return Estimate(scale * mean.value, scale * mean.standard_error)

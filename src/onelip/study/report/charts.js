@@ -59,14 +59,23 @@ function short(value) {
   return size && (size < 1e-3 || size >= 1e5) ? value.toExponential(2) : String(Number(value.toPrecision(4)));
 }
 
+/** The same, never below the value: a positive upper bound is one still where it is shown. */
+function shortAbove(value) {
+  const shown = short(value);
+  if (Number(shown) >= value) return shown;
+  const lastDigit = 10 ** (Math.floor(Math.log10(value)) - (shown.includes("e") ? 2 : 3));
+  return short(Number(shown) + lastDigit);
+}
+
 // --- traces
 
+/** Under the pointer five digits, which are all that the data have: rounded again a bound would be none. */
 function line(x, y, setting, label, more = {}) {
   return {
     x, y, mode: x.length > 20 ? "lines" : "lines+markers", marker: { size: 4 },
     line: { color: setting.color, width: 2, dash: setting.dash },
     name: setting.title, showlegend: false,
-    hovertemplate: `${label}<br>%{x:.4~g}: %{y:.4~g}<extra></extra>`, ...more,
+    hovertemplate: `${label}<br>%{x:.4~g}: %{y:.5~g}<extra></extra>`, ...more,
   };
 }
 

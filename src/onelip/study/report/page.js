@@ -126,7 +126,7 @@ function drawLayers() {
   slider.nextElementSibling.textContent = `step ${steps[at]}`;
   showPanels("layer-panels", curves.map((norms) => layerPanel(norms, at, colorOf(run))));
   const heads = ["layer", "reshaped norm", "‖A‖₂ ≥", "‖A‖₂ ≤", "‖A‖₂ ≤, over the reshaped norm"];
-  tabulate(by("layer-table"), heads, layerRows(curves, at));
+  tabulate(by("layer-table"), heads, run ? layerRows(curves, curveOf(run, "product/upper"), at) : []);
 }
 
 const colorOf = (run) => group().find(({ name }) => name === run.setting).color;
@@ -151,15 +151,17 @@ function layerPanel({ layer, reshaped, lower, upper }, at, color) {
   };
 }
 
-function layerRows(curves, at) {
-  const ratio = (upper, reshaped) => (reshaped ? short(upper / reshaped) : "–");
+/** The product of the upper bounds comes from the data, rounded up once: the bounds of the rows are already. */
+function layerRows(curves, product, at) {
+  const ratio = (upper, reshaped) => (reshaped ? shortAbove(upper / reshaped) : "–");
   const rows = curves.map(({ layer, ...norms }) => {
     const values = [norms.reshaped, norms.lower, norms.upper].map((norm) => norm.values[at]);
     const [reshaped, , upper] = values;
     return [layer, ...values, ratio(upper, reshaped)];
   });
-  const [reshaped, upper] = [1, 3].map((column) => rows.reduce((found, row) => found * row[column], 1));
-  return [...rows, ["product", short(reshaped), "", short(upper), ratio(upper, reshaped)]];
+  const reshaped = rows.reduce((found, row) => found * row[1], 1);
+  const upper = product.values[at];
+  return [...rows, ["product", short(reshaped), "", upper, ratio(upper, reshaped)]];
 }
 
 // --- certificates

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,29 @@ SELECTION = 2**15  # samples of each law that choose among starts
 
 
 def measure(cell: Cell, tick: Tick, *, stored: Path | None, w1_samples: int) -> Record:
-    """Train and score one critic, the best of its starts; its record. stored: file of a pair not drawn."""
+    """Train and score one critic, the best of its starts; its record. stored: file of a pair not drawn.
+
+    Training has one thread of torch's, whatever the caller's number is, so that its seconds compare.
+    """
     pair = load_pair(stored) if stored is not None else funnel_pair(cell.dim, cell.funnels, cell.seed)
     generator = generator_for(cell.seed, 0, Stream.TRAINING)
-    origin, began = provenance(), time.process_time()
-    critics = [trained(cell, start, pair, generator, tick) for start in range(cell.starts)]
-    critic = farthest_apart(critics, pair, cell, generator)
-    seconds = time.process_time() - began
+    origin = provenance()
+    with _one_thread():
+        began = time.process_time()
+        critics = [trained(cell, start, pair, generator, tick) for start in range(cell.starts)]
+        critic = farthest_apart(critics, pair, cell, generator)
+        seconds = time.process_time() - began
     return record(frozen(critic, cell), pair, cell, seconds, w1_samples) | {"provenance": origin}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def trained(
@@ -64,9 +79,8 @@ def measured(
 ) -> Generator[tuple[Cell, Record]]:
     """Each cell with its record, as it ends. `update` hears its name and how many steps are done.
 
-    workers: at a time; one is this process, with torch's threads as they are, several are processes of one
-    thread each. There no further cell begins after an error, which is raised when those that have begun are
-    done.
+    workers: at a time; one is this process, several are processes of one thread each. There no further cell
+    begins after an error, which is raised when those that have begun are done.
     """
     if workers == 1:
         for cell in cells:

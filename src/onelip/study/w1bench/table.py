@@ -7,6 +7,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from onelip.study.rounding import rounded
 from onelip.study.w1bench.published import published
 
 WIDTH = 130  # of the widest row
@@ -39,7 +40,7 @@ def row(record: dict[str, Any]) -> list[str]:
         "–" if context is None else f"{context.l2:.3f}",
         _estimate(record, "w1"),
         _estimate(record, "deviation", percent=True),
-        f"{record['certified']:.7g}",
+        f"{rounded(record['certified'], 7, 'upper'):.7g}",
         f"{record['seconds']:.0f}",
     ]
 
