@@ -57,9 +57,12 @@ def locked(path: Path) -> Iterator[None]:
 def require_place(path: Path) -> None:
     """Make the folder of a file that is to be written, before the work whose result it is to hold.
 
-    Raises OSError, which names the folder, where nothing can be written.
+    Raises OSError, which names the folder, where nothing can be written, and the file where it is none: a
+    device or a pipe would be replaced, too.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     if not os.access(path.parent, os.W_OK) or path.is_dir():
         code = errno.EISDIR if path.is_dir() else errno.EACCES
         raise OSError(code, os.strerror(code), str(path))

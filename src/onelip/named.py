@@ -27,7 +27,7 @@ def named(argument: str, name: str) -> Any:
         sys.path.insert(0, str(Path.cwd()))
     try:
         return getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # whatever the user's module raises
+    except (Exception, SystemExit) as error:  # whatever the user's module raises
         received = f"{name}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
         remedy = "check the name, and run from the folder that holds the module"
         raise ArgumentError(argument, "importable", received, remedy) from error

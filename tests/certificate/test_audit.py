@@ -10,7 +10,7 @@ from rich.console import Console
 from safetensors.torch import save_file
 from torch import nn
 
-from onelip.certificate.audit import audit, run_audit
+from onelip.certificate.audit import audit, render, run_audit
 from onelip.errors import ArgumentError
 
 FACTORY = """
@@ -26,12 +26,16 @@ def broken():
 
 def number():
     return 3
+
+def leaves():
+    raise SystemExit(0)
 """
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     (tmp_path / "my_critics.py").write_text(FACTORY)
+    (tmp_path / "my_script.py").write_text("raise SystemExit(0)")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield tmp_path
@@ -118,6 +122,8 @@ def test_errors_are_one_line_each(folder):
         ({"factory": "nowhere:make"}, "ModuleNotFoundError"),
         ({"factory": "my_critics:absent"}, "AttributeError"),
         ({"factory": "my_critics:broken"}, "no such thing"),
+        ({"factory": "my_critics:leaves"}, "SystemExit"),
+        ({"factory": "my_script:make"}, "SystemExit"),
         ({"factory": "my_critics:number"}, "returns an nn.Module"),
         ({"factory": "my_critics:make", "weights": folder / "w.pt"}, "safetensors.torch.save_file"),
         ({"factory": "my_critics:make", "weights": folder / "w.safetensors"}, "weights of this network"),
@@ -142,3 +148,11 @@ def test_norms_beyond_the_largest_number_are_words_in_json():
     document = audit(layer, (8,)).to_json()
     assert document["upper"] == document["layers"][0]["norm"]["upper"] == "inf"
     json.dumps(document, allow_nan=False)
+
+
+def test_names_are_no_markup():
+    network = nn.Sequential()
+    network.add_module("[/x]", nn.ReLU())
+    out = io.StringIO()
+    render(audit(network, (2,)), Console(file=out, width=120))
+    assert "[/x]" in out.getvalue()

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from onelip.certificate.certify import Certificate, certify
-from onelip.certificate.probe import Witness
+from onelip.certificate.probe import Witness, ratio
+from onelip.certificate.trace import trace
 from onelip.constraint.activation import MaxMin
 from onelip.errors import ArgumentError, ContradictionError
 from tests.certificate.functions import Function
@@ -225,3 +226,80 @@ def test_a_witness_above_the_bound_is_a_failure_of_our_own():
     with pytest.raises(ContradictionError, match="above the bound"):
         Certificate(2.0, 1.0, (), witness, "product", "", (1,))
     Certificate(2.0, math.inf, (), witness, "unbounded", "attention", (1,))
+
+
+def times(*factors):
+    def function(x):
+        for factor in factors:
+            x = factor * x
+        return x
+
+    return function
+
+
+DOWN_AND_UP = [*[1e-36] * 9, *[1e36] * 9]
+
+
+@pytest.mark.parametrize(
+    ("function", "truth"),
+    [(times(*DOWN_AND_UP), 1), (lambda x: x - times(1e-36, *DOWN_AND_UP, 1e36)(x), 0)],
+    ids=["a few digits", "a difference to none"],
+)
+def test_what_underflow_makes_is_no_witness(function, truth):
+    assert certify(Function(function), (2,)).lower <= truth
+
+
+@pytest.mark.parametrize("p", [2, 3, 100, 300])
+def test_powers_that_underflow_within_a_norm_are_no_witness(p):
+    """Of one power float64 makes zero, of the other its least number: the norms are far apart."""
+    graph = trace(Function(lambda x: torch.linalg.vector_norm(x, ord=p, dim=1, keepdim=True)), (2,))
+    logarithms = ((math.log(share) - 1074 * math.log(2)) / p for share in (0.4, 0.6))
+    x, y = (torch.full((2,), math.exp(logarithm), dtype=torch.float64) for logarithm in logarithms)
+    assert ratio(graph, x, y) <= 1
+    assert ratio(graph, torch.zeros_like(x), torch.tensor([1.0, 0.0]).double()) > 0.99
+
+
+def test_lengths_whose_squares_underflow_are_right():
+    assert 0.99e-161 < certify(Function(times(1e-161)), (3,), starts=1, steps=5).lower <= 1e-161
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x // 2,
+        lambda x: torch.remainder(2.0, x),
+        lambda x: x.norm(p=0, dim=1),
+        lambda x: x.view(torch.int32),
+    ],
+    ids=["floor_divide", "remainder", "0-norm", "bits"],
+)
+def test_functions_without_a_derivative_are_searched_without_an_error(function):
+    certificate = certify(Function(function), (4,), starts=1, steps=3)
+    assert certificate.lower < certificate.upper == math.inf
+
+
+def test_a_merged_weight_that_overflows_is_left_apart():
+    network = nn.Sequential(nn.Linear(2, 2).double(), Function(times(1e200, 1e-300)))
+    network[0].weight.data = 1e200 * torch.eye(2).double()
+    assert certify(network, (2,), starts=0).upper >= 1e100
+
+
+def test_numbers_flushed_to_zero_are_refused():
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor flushes nothing")
+    try:
+        with pytest.raises(ArgumentError, match=r"call torch.set_flush_denormal\(False\)"):
+            certify(nn.Linear(2, 2), (2,))
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def test_a_default_device_changes_no_certificate():
+    network = nn.Sequential(nn.Linear(4, 3), nn.Softplus(), nn.Linear(3, 2))
+    expected = certify(network, (4,), starts=1, steps=3)
+    torch.set_default_device("meta")
+    try:
+        found = certify(network, (4,), starts=1, steps=3)
+    finally:
+        torch.set_default_device(None)
+    assert (found.lower, found.upper) == (expected.lower, expected.upper)

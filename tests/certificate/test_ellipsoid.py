@@ -12,6 +12,7 @@ from torch import nn
 from onelip.certificate import slopes
 from onelip.certificate.certify import certify
 from onelip.certificate.ellipsoid import Matrix, proves_semidefinite, start, through_layer, through_output
+from tests.certificate.functions import Function
 
 SLOPES = [
     slopes.NONDECREASING, slopes.leaky_relu(0.3), slopes.leaky_relu(-0.4), slopes.gelu(), slopes.SIGMOID,
@@ -84,3 +85,14 @@ def test_a_dense_relu_network_gets_less_than_the_product_and_says_how():
     product = math.prod(torch.linalg.matrix_norm(layer.weight, 2).item() for layer in network[::2])
     assert certificate.method == "ellipsoid (ECLipsE-Fast)"
     assert certificate.lower <= certificate.upper <= 0.8 * product
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [nn.LeakyReLU(1 - 1e-11), Function(lambda x: torch.ops.aten.elu(x, 1.0, 1e-200))],
+    ids=["nearly one slope", "nearly none"],
+)
+def test_slopes_at_the_end_of_what_can_be_proved_give_no_ellipsoid(activation):
+    layer = nn.Linear(2, 2)
+    layer.weight.data = torch.eye(2)
+    assert 0 < certify(nn.Sequential(layer, activation), (2,), starts=0).upper < 1 + 1e-4

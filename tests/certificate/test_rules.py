@@ -461,3 +461,26 @@ def test_blocks_bound_random_pieces_that_overlap_and_are_joined(seed):
     for x in 2 * torch.randn(20, 5, generator=generator, dtype=torch.float64):
         J = torch.autograd.functional.jacobian(lambda z: network(z[None])[0], x)
         assert torch.linalg.matrix_norm(J, 2) <= upper * (1 + 1e-12)
+
+
+CANCELS = torch.tensor([[1e16, 1.0, -1e16]])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: torch.einsum("bi,ij,jk->bk", x, CANCELS, torch.ones(3, 1)),
+        lambda x: torch.einsum("bi,ij->b", x, CANCELS),
+        lambda x: torch.einsum("bj,kj->bk", x, CANCELS),
+    ],
+    ids=["two weights", "a sum over a weight", "a sum over a weight that x is broadcast to"],
+)
+def test_an_einsum_that_rounds_its_weights_has_no_rule(function):
+    with pytest.raises(UnknownOperatorError, match="computes with weights alone"):
+        certify(Function(function), (1,), starts=0)
+
+
+def test_a_normalisation_that_underflows_is_not_zero():
+    norm = nn.LayerNorm(3, eps=100.0).double()
+    norm.weight.data.fill_(5e-324)
+    assert certify(norm, (3,), starts=0).upper > 0

@@ -28,3 +28,23 @@ def test_what_holds_no_numbers_is_named(network, message):
     with pytest.raises(ArgumentError, match=message) as raised:
         certify(network, (3,), starts=0)
     assert "\n" not in str(raised.value)
+
+
+class Renews(nn.Module):
+    """Puts another tensor in the place of the second of two names of one."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("first", torch.ones(1))
+        self.register_buffer("second", self.first)
+
+    def forward(self, x):
+        self.second = 2 * self.second
+        return self.first * x
+
+
+def test_a_second_name_of_a_tensor_is_watched_too():
+    network = Renews()
+    with pytest.raises(ArgumentError, match=r"one that changes \['second'\]"):
+        certify(network, (3,), starts=0)
+    assert network.second is network.first

@@ -1,5 +1,7 @@
 """What a network may be, what is read from it, and what is refused in one line."""
 
+import logging
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +9,7 @@ from torch.nn.utils import parametrizations, parametrize
 
 from onelip.certificate.certify import certify
 from onelip.certificate.trace import trace
-from onelip.errors import ArgumentError, NonFiniteError
+from onelip.errors import ArgumentError, DataError, NonFiniteError
 from tests.certificate.functions import Function
 
 
@@ -351,3 +353,39 @@ def test_weights_that_become_nan_on_evaluation_raise_by_layer():
     network[0].parametrizations.weight.original1.data.zero_()
     with pytest.raises(NonFiniteError, match=r"linear in '0'"):
         certify(network, (3,))
+
+
+def leaves(x):
+    raise SystemExit(0)
+
+
+@pytest.mark.parametrize(
+    ("function", "shape", "message"),
+    [
+        (leaves, (3,), "a shape that the network takes, .* SystemExit"),
+        (lambda x: leaves(x) if torch.compiler.is_compiling() else x, (3,), "torch.export can trace"),
+        (torch.relu, (10**7, 10**7), "a shape that the network takes"),
+        (torch.relu, (10**12, 10**12), "a shape that the network takes"),
+    ],
+)
+def test_what_cannot_be_run_is_one_line(function, shape, message):
+    with pytest.raises(ArgumentError, match=message) as raised:
+        trace(Function(function), shape)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_program_that_was_tampered_with_is_one_line_and_no_more(capfd, caplog):
+    program = torch.export.export(Function(lambda x: x.unsqueeze(1).relu()), (torch.zeros(2, 3),))
+    (node,) = program.graph.find_nodes(op="call_function", target=torch.ops.aten.unsqueeze.default)
+    node.args = (node.args[0], 9)
+    with pytest.raises(DataError, match="cannot be read: IndexError") as raised:
+        trace(program, (3,))
+    assert "\n" not in str(raised.value)
+    assert not any(capfd.readouterr())
+    assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
+
+
+def test_a_sparse_constant_is_refused():
+    eye = torch.eye(3).to_sparse()
+    with pytest.raises(ArgumentError, match=r"a weight of _sparse_mm .* must be a dense tensor"):
+        trace(Function(lambda x: torch.sparse.mm(eye, x.T).T), (3,))

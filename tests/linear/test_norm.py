@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.nn.utils import parametrizations, prune, spectral_norm
 
 from onelip.errors import ArgumentError, NonFiniteError
@@ -165,6 +166,17 @@ def padded(mode, width):
     return nn.Conv1d(1, 1, 3, padding=width, padding_mode=mode)
 
 
+class CalledTenfold(nn.Linear):
+    def __call__(self, input):
+        return 10 * super().__call__(input)
+
+
+def padded_anew(mode, width):
+    layer = padded(mode, 1)
+    layer.padding = (width,)
+    return layer
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -187,6 +199,11 @@ def padded(mode, width):
         ({"layer": stored(torch.Tensor.to_sparse)}, "weight must be a dense tensor .* torch.sparse_coo"),
         ({"layer": stored(lambda w: w.to(torch.complex64))}, "weight must be of real numbers"),
         ({"layer": stored(lambda w: w.to(torch.float8_e4m3fn))}, "real numbers of 16 bits or more"),
+        (
+            {"layer": padded_anew("circular", 2)},
+            r"that of the circular padding, got \(2,\), which was changed",
+        ),
+        ({"layer": CalledTenfold(2, 2)}, "layer must be nn.Linear.* with the forward of torch"),
         ({"layer": Tenfold(2, 2)}, "layer must be nn.Linear.* with the forward of torch"),
         ({"layer": hooked(five_times)}, r"without forward hooks, got Linear\(.*\) with five_times: remove"),
         ({"layer": hooked(five_times, "register_forward_pre_hook"), "name": "critic.3"}, "got critic.3 with"),
@@ -201,6 +218,40 @@ def padded(mode, width):
 def test_bad_arguments_are_refused_in_one_line(arguments, message):
     with pytest.raises(ArgumentError, match=message):
         operator_norm(**arguments)
+
+
+def test_padding_with_zeros_may_change():
+    assert operator_norm(padded_anew("zeros", 0)).upper > 0
+
+
+@pytest.mark.parametrize("register", [register_module_forward_hook, register_module_forward_pre_hook])
+def test_hooks_of_all_modules_are_refused(register):
+    handle = register(five_times)
+    try:
+        with pytest.raises(ArgumentError, match=r"without forward hooks, got .* with five_times"):
+            operator_norm(nn.Linear(2, 2))
+    finally:
+        handle.remove()
+
+
+def test_numbers_flushed_to_zero_are_refused():
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor flushes nothing")
+    try:
+        with pytest.raises(ArgumentError, match=r"call torch.set_flush_denormal\(False\)"):
+            operator_norm(nn.Linear(2, 2))
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@pytest.mark.parametrize(("layer", "shape", "method", "width"), WIDTHS[:5], ids=str)
+def test_a_default_device_changes_no_interval(layer, shape, method, width):
+    expected = operator_norm(default(layer), shape)
+    torch.set_default_device("meta")
+    try:
+        assert operator_norm(layer, shape) == expected
+    finally:
+        torch.set_default_device(None)
 
 
 @pytest.mark.parametrize("training", [True, False])

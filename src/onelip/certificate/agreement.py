@@ -21,6 +21,7 @@ from onelip.certificate.graph import Graph
 from onelip.certificate.state import unchanged
 from onelip.certificate.trace import like_input
 from onelip.errors import ArgumentError
+from onelip.linear.autocast import on_cpu
 from onelip.linear.layers import evaluating, plain_class
 
 _SCALES = (1.0, 1e-3, 1e3)  # of the inputs: branches that torch.export did not see may lie anywhere
@@ -41,7 +42,11 @@ def require_agreement(network: nn.Module | ExportedProgram, graph: Graph) -> Non
         return
     with unchanged(network), evaluating(network):
         precise = _in_float64(network, graph)
-        like = torch.zeros((), dtype=torch.float64) if precise is not network else like_input(network)
+        like = (
+            torch.zeros((), dtype=torch.float64, device="cpu")
+            if precise is not network
+            else like_input(network)
+        )
         _ask(precise, graph, like.to(like_input(network).device), (graph.batch, 1))
 
 
@@ -62,9 +67,10 @@ def _ask(function: Function, graph: Graph, like: Tensor, sizes: tuple[int, ...])
     generator = torch.Generator().manual_seed(0)
     eps = max([torch.finfo(dtype).eps for dtype in (like.dtype, *graph.casts)])
     for scale in _SCALES:
-        x = (scale * torch.randn(graph.input.shape, generator=generator)).to(like)
-        exact = graph.run(x.cpu().double())
-        rounded = graph.run(x.cpu().double(), _rounding(eps, generator))
+        with on_cpu():
+            x = (scale * torch.randn(graph.input.shape, generator=generator)).to(like)
+            exact = graph.run(x.cpu().double())
+            rounded = graph.run(x.cpu().double(), _rounding(eps, generator))
         allowed = _RELATIVE * _largest(exact) + _ROUNDING * _largest(rounded - exact)
         together, *others = (_agrees(function, x, size, exact, allowed) for size in sizes)
         if not together:
@@ -84,7 +90,7 @@ def _in_float64(network: nn.Module, graph: Graph) -> nn.Module:
         precise.double()
         device = like_input(precise).device
         precise(torch.zeros(graph.input.shape, dtype=torch.float64, device=device))
-    except Exception:  # a module raises what it likes, and may hold what cannot be copied
+    except (Exception, SystemExit):  # a module raises what it likes, and may hold what cannot be copied
         return network
     return precise
 
@@ -111,10 +117,10 @@ def _agrees(
     function: Function, x: Float[Tensor, "samples *shape"], size: int, exact: Tensor, allowed: float
 ) -> bool | None:
     """Whether a function answers as is allowed for `size` samples; None where it does not take so many."""
-    samples = x[torch.arange(size) % len(x)]
+    samples = x[torch.arange(size, device=x.device) % len(x)]
     try:
         (y,) = tree_leaves(function(samples))
-    except Exception:  # a module raises what it likes
+    except (Exception, SystemExit):  # a module raises what it likes
         return None
     entries = exact.numel() // len(x)
     if y.numel() != size * entries:

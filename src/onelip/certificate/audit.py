@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -125,8 +126,8 @@ def build(factory: str, weights: Path | None = None) -> nn.Module:
     function = named("factory", factory)
     try:
         made = function()
-    except Exception as error:  # whatever the user's code raises
-        received = f"{factory}: {type(error).__name__}: {error}"
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
+        received = f"{factory}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
         remedy = "call it by hand, without arguments"
         raise ArgumentError("factory", "a function that can be called", received, remedy) from error
     if not isinstance(made, nn.Module):
@@ -158,7 +159,8 @@ def render(result: AuditResult, console: Console) -> None:
         norm = "" if layer.norm is None else _interval(layer.norm.lower, layer.norm.upper)
         reshaped = "" if layer.reshaped is None else f"{layer.reshaped:.4g}"
         how = layer.norm.method if layer.norm and layer.reshaped is not None else layer.method
-        table.add_row(layer.name, layer.operator, reshaped, norm, f"{layer.cumulative:.5g}", how)
+        name, operator = escape(layer.name), escape(layer.operator)
+        table.add_row(name, operator, reshaped, norm, f"{layer.cumulative:.5g}", how)
     console.print(table)
     c = result.certificate
     console.print(f"{c.lower:.6g} ≤ Lipschitz constant ≤ {c.upper:.6g}   (ℓ2, {c.method})", highlight=False)

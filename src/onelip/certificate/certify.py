@@ -17,7 +17,7 @@ from onelip.certificate.graph import Node
 from onelip.certificate.probe import Witness, probe, ratio
 from onelip.certificate.trace import trace
 from onelip.errors import ArgumentError, ContradictionError
-from onelip.linear.autocast import without_autocast
+from onelip.linear.autocast import on_cpu, require_subnormals, without_autocast
 from onelip.linear.interval import NormInterval
 from onelip.linear.maps import Convolution, LinearMap
 from onelip.linear.norm import reshaped_norm
@@ -103,16 +103,19 @@ def certify(
     >>> round(certificate.lower, 3), round(certificate.upper, 3)
     (4.0, 4.0)
     """
+    require_subnormals()
     _check_search(starts, steps, seed)
     graph = trace(module, input_shape)
     composition = Composition(graph)
-    bound = composition.run()
+    with on_cpu():
+        bound = composition.run()
     _check_output(bound)
     if starts or bound.constant < math.inf:  # an infinite bound alone holds for any function
         require_agreement(module, graph)
-    if starts and bound.constant == math.inf:  # else the rules have seen to it
-        require_separate_samples(graph)
-    witness = probe(graph, starts, steps, seed)
+    with on_cpu():
+        if starts and bound.constant == math.inf:  # else the rules have seen to it
+            require_separate_samples(graph)
+        witness = probe(graph, starts, steps, seed)
     return Certificate(
         lower=0.0 if witness is None else witness.ratio,
         upper=bound.constant,

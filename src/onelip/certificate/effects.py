@@ -77,12 +77,12 @@ class Unbounded(Effect):
 
 
 def up(x: float, roundings: int = 1) -> float:
-    """x moved up past the rounding of the few operations that made it.
+    """x moved up past the rounding of the few operations that made it, among subnormal numbers too.
 
-    >>> up(1.0) > 1.0, up(0.0)
-    (True, 0.0)
+    >>> up(1.0) > 1.0, up(5e-324) > 5e-324, up(0.0)
+    (True, True, 0.0)
     """
-    return x * (1 + (roundings + 1) * 2.0**-52) if x < math.inf else x
+    return x * (1 + (roundings + 1) * 2.0**-52) + (roundings + 1) * 2.0**-1074 if 0 < x < math.inf else x
 
 
 def times(a: float, b: float) -> float:

@@ -73,8 +73,10 @@ def through_layer(ellipsoid: Ellipsoid, matrix: Matrix, slopes: Slopes) -> Ellip
     m, n = W.W.shape
     if m + n > WIDEST or not (abs(a) < b) or not 2.0**-900 < ellipsoid.scale * t < 2.0**900:
         return None
-    s = _spread(ellipsoid.P, W.W)
-    weight = 1 / (b * (b - a) * s)
+    inverse = b * (b - a) * _spread(ellipsoid.P, W.W)
+    if not 2.0**-900 < inverse < 2.0**900:
+        return None
+    weight = 1 / inverse
     top = ellipsoid.P + 2 * a * b * weight * (W.W.T @ W.W)
     side = -(a + b) * weight * W.W
     solution, failed = torch.linalg.solve_ex(top, side.T)
@@ -86,7 +88,8 @@ def through_layer(ellipsoid: Ellipsoid, matrix: Matrix, slopes: Slopes) -> Ellip
     for slack in (1e-9, 1e-7, 1e-5):
         P = proposal - slack * weight * torch.eye(m, dtype=torch.float64)
         block = torch.cat([torch.cat([top, side.T], 1), torch.cat([side, _minus(2 * weight, P)], 1)])
-        if proves_semidefinite(block, doubt + 4 * U * (2 * weight + P.norm().item())):
+        proved = proves_semidefinite(block, doubt + 4 * U * (2 * weight + P.norm().item()))
+        if proved and P.diagonal().max() > 0:  # else it bounds nothing
             return _rescaled(P, ellipsoid.scale * t)
     return None
 

@@ -70,6 +70,8 @@ def with_scaling(before: Fused | None, node: Node, effect: Scales) -> Fused | No
     scaled = before.map.with_weight(
         _scale_inputs_first(weight, factors) if transposed else weight * _column(factors, weight)
     )
+    if not scaled.weight.isfinite().all():
+        return None
     size = factors.abs().max().item()
     return Fused(scaled, before.source, up(before.error * size + 8 * U * _norm_of_absolutes(scaled), 8))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from onelip.certificate.effects import Effect, Lipschitz, Unbounded, up
+from onelip.certificate.effects import Effect, Lipschitz, Unbounded, times, up
 from onelip.certificate.entrywise_rules import (
     COMPUTED,
     extremum_of_two,
@@ -36,7 +36,7 @@ def _normalization(axes: Callable[[Node], tuple[int, ...]]) -> Rule:
             return Unbounded(why="a normalisation without a fixed positive ε")
         gamma = 1.0 if weight is None else weight.abs().max().item()
         why = "max|γ|/√ε: large, and attained where the entries of a group are all equal"
-        return Lipschitz(axes=axes(node), constant=up(gamma / math.sqrt(eps), 3), why=why)
+        return Lipschitz(axes=axes(node), constant=times(gamma, up(1 / math.sqrt(eps), 3)), why=why)
 
     return rule
 

@@ -180,7 +180,10 @@ def _assembled(axes: Callable[[Node], tuple[int, ...]]) -> Rule:
 
 
 def _einsum(node: Node) -> Effect:
-    """One data operand, and batch letters that the equation keeps first: then an assembled matrix."""
+    """One data operand, at most one weight, and a batch letter that is kept first: an assembled matrix.
+
+    Each of its entries is then one number of the weight, or zero: nothing is rounded.
+    """
     if len(node.uses) > 1:
         return _DYNAMIC
     equation, operands = node.args[:2]
@@ -191,6 +194,18 @@ def _einsum(node: Node) -> Effect:
         raise UnknownOperatorError(f"no sound rule for {node.place} with equation {equation!r}")
     if sum(letters[0] in side for side in inputs) > 1 or letters.count(letters[0]) > 1:
         raise UnknownOperatorError(f"{node.place} with equation {equation!r} mixes the samples of a batch")
+    sizes = dict(zip(letters, node.inputs[0].shape, strict=True))
+    weights = [pair for pair in zip(inputs, operands, strict=True) if not is_data(pair[1])]
+    summed = [
+        letter
+        for side, weight in weights
+        for letter, size in zip(side, weight.shape, strict=True)
+        if letter not in sides[1] and sizes.get(letter) != size
+    ]
+    if len(weights) > 1 or summed:
+        raise UnknownOperatorError(
+            f"{node.place} with equation {equation!r} computes with weights alone: do that before it"
+        )
     return _assembled(lambda node: _all_but(0, len(node.inputs[0].shape)))(node)
 
 

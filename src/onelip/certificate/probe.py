@@ -18,12 +18,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from onelip.certificate.graph import Graph
+from onelip.certificate.graph import Graph, Node
+from onelip.certificate.nodes import argument, axes_of
 
 _SCALES = (1.0, 0.1, 10.0, 0.001)  # of the starts: nothing is known about the domain
 _DRAWS = 8  # random pairs from which each ascent takes the best
 _FARTHEST, _CLOSEST = 1.0, 0.01  # half the distance of a pair, relative to its centre: of first and last step
 _DISTURBANCES = (2.0**-40, 2.0**-46, 2.0**-50)  # above float64's rounding, below what kinks are apart
+_COARSE = 2.0**-960  # far above the smallest numbers of float64, far below what a network computes with
 _NARROWED = (1.0, 0.1)  # the pair that was found and a closer one: where f is smooth the closer is the better
 
 
@@ -64,15 +66,20 @@ def ratio(graph: Graph, x: Tensor, y: Tensor) -> float:
     sums within an operator, but not of what float32 absorbs whole. So the other is in float64 with every
     intermediate number off by a random ± 2⁻⁴⁰, relative, scaled likewise (as in stochastic arithmetic:
     Vignes, "A stochastic arithmetic for reliable scientific computation", 1993), or by less, where that
-    moves more for its size: a clamp or a tanh may swallow what is large.
+    moves more for its size: a clamp or a tanh may swallow what is large. Of numbers below 2⁻⁹⁶⁰ it trusts no
+    digit that 2⁻⁹⁶⁰ would not have: underflow rounds them by an absolute amount. The ratio is 0 where powers
+    within a norm underflow, and where torch cannot evaluate the graph in another format.
     """
-    distance = (x - y).norm().item()
-    if distance == 0:
+    distance = _length(x - y)
+    if distance == 0 or any(_powers_vanish(graph, z) for z in (x, y)):
         return 0.0
     fx, fy = _single(graph, x), _single(graph, y)
-    moved = sum(_moved_by_rounding(graph, z, fz) for z, fz in ((x, fx), (y, fy)))
-    allowance = 16 * moved + 2.0**-51 * (fx.norm() + fy.norm()).item()
-    value = ((fx - fy).norm().item() - allowance) / distance * (1 - (x.numel() + fx.numel()) * 2.0**-50)
+    try:
+        moved = sum(_moved_by_rounding(graph, z, fz) for z, fz in ((x, fx), (y, fy)))
+    except RuntimeError:  # torch's: bits read as another format are of another shape
+        return 0.0
+    allowance = 16 * moved + 2.0**-51 * (_length(fx) + _length(fy))
+    value = (_length(fx - fy) - allowance) / distance * (1 - (x.numel() + fx.numel()) * 2.0**-50)
     return max(value, 0.0) if math.isfinite(value) else 0.0
 
 
@@ -84,13 +91,48 @@ def _moved_by_rounding(graph: Graph, x: Tensor, fx: Tensor) -> float:
         if not value.is_floating_point():
             return value
         signs = 2 * torch.randint(2, value.shape, generator=generator).to(value) - 1
-        return value + size * signs * value
+        # Away from zero, by amounts that do not cancel: a root of zero is no NaN then.
+        coarse = size * _COARSE * (1 + torch.rand(value.shape, dtype=torch.float64, generator=generator))
+        return value * (1 + size * signs) + torch.where(value < 0, -coarse, coarse)
 
-    in_float32 = (_single(graph, x.float()).double() - fx).norm().item()
+    in_float32 = _length(_single(graph, x.float()).double() - fx)
     in_disorder = max(
-        (_single(graph, x, partial(disturbed, size)) - fx).norm().item() / size for size in _DISTURBANCES
+        _length(_single(graph, x, partial(disturbed, size)) - fx) / size for size in _DISTURBANCES
     )
     return in_float32 * 2.0**-29 + in_disorder * 2.0**-53
+
+
+def _length(x: Tensor) -> float:
+    """The 2-norm, in which no square underflows."""
+    largest = x.abs().max().item() if x.numel() else 0.0
+    return largest * (x / largest).norm().item() if 0 < largest < math.inf else largest
+
+
+def _powers_vanish(graph: Graph, x: Tensor) -> bool:
+    """Whether a p-norm is computed from powers so small that float64 has few digits of them."""
+    norms = [node for node in graph.nodes if node.operator in ("norm", "linalg_vector_norm")]
+    if not norms:
+        return False
+    values: list[Tensor] = []
+
+    def keep(value: Tensor) -> Tensor:
+        values.append(value)
+        return value
+
+    _single(graph, x, keep)
+    known = dict(zip(graph.nodes, values, strict=True))
+    return any(_powers_vanish_in(node, known[node.inputs[0]]) for node in norms)
+
+
+def _powers_vanish_in(node: Node, value: Tensor) -> bool:
+    p = argument(node, "p" if node.operator == "norm" else "ord")
+    p = 2 if p is None else p
+    if not isinstance(p, int | float) or p < 0:
+        return True
+    if not value.numel() or math.isinf(p):
+        return False
+    largest = value.abs().amax(axes_of(node))
+    return bool(((largest > 0) & (largest**p < _COARSE)).any())
 
 
 def _single(graph: Graph, x: Tensor, each: Callable[[Tensor], Tensor] = lambda value: value) -> Tensor:
@@ -109,18 +151,26 @@ def _ascend(graph: Graph, seed: int, scale: float, steps: int) -> tuple[Tensor, 
             size = _images(graph, ends).norm()
         except RuntimeError:  # torch's: numbers put among integers have no derivative
             break
-        if not size.requires_grad:
-            break
         if not size.isfinite():
             break
         if size.item() / (2 * r) > best:
             best, pair = size.item() / (2 * r), (ends[0].detach(), ends[1].detach())
-        upper, lower = torch.autograd.grad(size, ends)[0]
-        if not (upper.isfinite().all() and lower.isfinite().all()):
+        gradients = _gradients(size, ends)
+        if gradients is None:
             break
+        upper, lower = gradients
         d = _unit(upper - lower, otherwise=d)
         x = x + r * _unit(upper + lower, otherwise=torch.zeros_like(x))
     return pair
+
+
+def _gradients(size: Tensor, ends: Tensor) -> Tensor | None:
+    """Of the size in both ends; None where torch has none, or none that is finite."""
+    try:
+        (gradients,) = torch.autograd.grad(size, ends, allow_unused=True)
+    except RuntimeError:  # torch's: some operators have no derivative
+        return None
+    return gradients if gradients is not None and gradients.isfinite().all() else None
 
 
 def _narrowed(x: Tensor, y: Tensor, share: float) -> tuple[Tensor, Tensor]:

@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from onelip.certificate.graph import Graph, Node
 from onelip.certificate.state import refuse_changes
 from onelip.errors import ArgumentError, NonFiniteError, UnknownOperatorError
+from onelip.linear.layers import require_dense
 
 # A sample must not be told from its neighbour by luck: two samples, unless the program fixes another number.
 BATCH = 2
@@ -148,6 +149,7 @@ class Reader:
 
         def exact(leaf: Any) -> Any:
             if isinstance(leaf, Tensor):
+                require_dense(leaf, f"a weight of {name} in {_layer(fx_node)!r}")
                 return self._finite(leaf.detach().cpu(), name, fx_node)
             if isinstance(leaf, float) and math.isnan(leaf):
                 raise NonFiniteError(f"a number that {name} in {_layer(fx_node)!r} is given is NaN")

@@ -35,7 +35,9 @@ def refuse_changes(names: list[str]) -> None:
 
 
 def _stored(module: nn.Module) -> dict[str, Tensor]:
-    return dict(module.named_parameters()) | dict(module.named_buffers())
+    """By every name: of two names of one tensor, one alone may get another."""
+    parameters = module.named_parameters(remove_duplicate=False)
+    return dict(parameters) | dict(module.named_buffers(remove_duplicate=False))
 
 
 def _same(now: Tensor | None, at: Tensor, value: Tensor) -> bool:

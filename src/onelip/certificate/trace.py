@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
@@ -16,7 +19,8 @@ from onelip.certificate.graph import Graph
 from onelip.certificate.reader import BATCH, Reader
 from onelip.certificate.rewrites import simplify
 from onelip.certificate.state import unchanged
-from onelip.errors import ArgumentError
+from onelip.errors import ArgumentError, DataError, OnelipError
+from onelip.linear.autocast import on_cpu
 from onelip.linear.layers import check_shape, evaluating
 
 aten = torch.ops.aten
@@ -26,19 +30,36 @@ def trace(module: nn.Module | ExportedProgram, input_shape: tuple[int, ...]) -> 
     """The graph of `module` in eval mode on inputs of `input_shape`, without the batch axis.
 
     Raises ArgumentError where torch.export cannot trace it, where it does not map one tensor to one
-    tensor, or where it changes its own buffers; NonFiniteError for NaN or infinite weights.
+    tensor, or where it changes its own buffers; NonFiniteError for NaN or infinite weights; DataError for a
+    damaged program.
 
     >>> [node.operator for node in trace(nn.Sequential(nn.Linear(3, 2), nn.ReLU()), (3,)).nodes]
     ['input', 'linear', 'relu']
     """
     check_shape(input_shape)
     program = module if isinstance(module, ExportedProgram) else _export(module, input_shape)
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings(), on_cpu(), _failures_named():
         warnings.simplefilter("ignore", FutureWarning)  # torch's own, from copying its tree specs
         if program is module or _edits_in_place(program):
             program = _without_edits(copy.deepcopy(program))
         simplify(program.graph)
         return Reader(program, input_shape).read()
+
+
+@contextmanager
+def _failures_named() -> Iterator[None]:
+    """A program that was tampered with fails in many ways: each becomes one line, and torch logs none."""
+    logger = logging.getLogger("torch")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    except OnelipError:
+        raise
+    except Exception as error:
+        raise DataError(f"the traced program cannot be read: {_first_line(error)}") from error
+    finally:
+        logger.setLevel(level)
 
 
 # They return views that edits reach, and their schemas do not say so: torch would lose the edits.
@@ -74,7 +95,6 @@ def _export(module: nn.Module, input_shape: tuple[int, ...]) -> ExportedProgram:
     if not isinstance(module, nn.Module):
         remedy = "pass the network itself"
         raise ArgumentError("module", "an nn.Module or an ExportedProgram", type(module).__name__, remedy)
-    example = torch.zeros(BATCH, *input_shape).to(like_input(module))
     # Cached, parametrizations are evaluated once, before tracing: theirs may hold what cannot be traced.
     with (
         unchanged(module),
@@ -85,14 +105,15 @@ def _export(module: nn.Module, input_shape: tuple[int, ...]) -> ExportedProgram:
     ):
         warnings.simplefilter("ignore")  # tracing warns of what it then handles
         try:
+            example = torch.zeros(BATCH, *input_shape, device="cpu").to(like_input(module))
             module(example)
-        except Exception as error:  # a module raises what it likes
+        except (Exception, SystemExit) as error:  # a module raises what it likes
             remedy = "give the shape of one sample, without the batch axis"
-            wanted = f"a shape that the network takes, tried as {tuple(example.shape)}"
+            wanted = f"a shape that the network takes, tried as {(BATCH, *input_shape)}"
             raise ArgumentError("input_shape", wanted, _first_line(error), remedy) from error
         try:
             return torch.export.export(module, (example,))
-        except Exception as error:  # so does torch.export
+        except (Exception, SystemExit) as error:  # so does torch.export
             remedy = "take out branches that depend on data"
             wanted = "a network that torch.export can trace"
             raise ArgumentError("module", wanted, _first_line(error), remedy) from error
@@ -104,8 +125,8 @@ def like_input(network: nn.Module | ExportedProgram) -> Tensor:
         signature = network.graph_signature.user_inputs
         return next(node.meta["val"] for node in network.graph.nodes if node.name in signature)
     stored = chain(network.parameters(), network.buffers())
-    return next((tensor for tensor in stored if tensor.is_floating_point()), torch.zeros(()))
+    return next((tensor for tensor in stored if tensor.is_floating_point()), torch.zeros((), device="cpu"))
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"

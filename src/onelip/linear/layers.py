@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as torch_module
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
@@ -17,7 +18,7 @@ from onelip.errors import ArgumentError, OnelipError, UnknownOperatorError
 from onelip.linear.maps import Convolution, Dense, LinearMap, PaddingMode, padding_pairs
 
 LINEAR_LAYERS = (nn.Linear, _ConvNd)
-_FORWARD = ("forward", "_conv_forward")
+_FORWARD = ("forward", "_conv_forward", "__call__", "_wrapped_call_impl", "_call_impl")
 
 
 def linear_map(layer: nn.Module, input_shape: tuple[int, ...], weight: Tensor | None = None) -> LinearMap:
@@ -91,11 +92,13 @@ def require_numbers(weight: Tensor, name: str) -> None:
 
 
 def require_no_hooks(layer: nn.Module, name: str) -> None:
-    """Raises ArgumentError for a layer with forward hooks, which may change its input and its output.
+    """Raises ArgumentError for forward hooks, its own or global: they may change its input and its output.
 
     Those of torch.nn.utils only compute a tensor of the layer: `current_weight` refuses them for the weight.
     """
-    hooks = [*layer._forward_pre_hooks.values(), *layer._forward_hooks.values()]
+    every_layer_s = (torch_module._global_forward_pre_hooks, torch_module._global_forward_hooks)
+    its_own = (layer._forward_pre_hooks, layer._forward_hooks)
+    hooks = [hook for held in (*every_layer_s, *its_own) for hook in held.values()]
     found = [hook for hook in hooks if not type(hook).__module__.startswith("torch.nn.utils.")]
     if found:
         called = ", ".join(getattr(hook, "__qualname__", type(hook).__qualname__) for hook in found)
@@ -203,8 +206,13 @@ def ample_shape(layer: nn.Module) -> tuple[int, ...]:
 
 
 def layer_padding(layer: _ConvNd) -> tuple[tuple[int, int], ...]:
-    """(before, after) per axis."""
-    return padding_pairs(layer.padding, layer.kernel_size, layer.dilation)
+    """(before, after) per axis. Raises ArgumentError where torch would pad by what was set at first."""
+    pairs = padding_pairs(layer.padding, layer.kernel_size, layer.dilation)
+    applied = list(layer._reversed_padding_repeated_twice)
+    if layer.padding_mode != "zeros" and applied != [side for pair in reversed(pairs) for side in pair]:
+        wanted, remedy = f"that of the {layer.padding_mode} padding", "make a new layer with it"
+        raise ArgumentError("padding", wanted, f"{layer.padding}, which was changed since", remedy)
+    return pairs
 
 
 def input_shapes(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
@@ -256,7 +264,7 @@ def calls(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, list[tup
             module(torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device))
     except OnelipError:
         raise
-    except Exception as error:  # a module raises what it likes
+    except (Exception, SystemExit) as error:  # a module raises what it likes
         said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         received_shape = f"{tuple(input_shape)}, for which it says: {said}"
         remedy = "give the shape of one input, without the batch axis"

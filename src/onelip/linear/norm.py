@@ -11,7 +11,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from onelip.errors import ArgumentError, NonFiniteError
 from onelip.linear.assembled import BlockGram, block_gram, factorisation_operations
-from onelip.linear.autocast import without_autocast
+from onelip.linear.autocast import on_cpu, require_subnormals, without_autocast
 from onelip.linear.cholesky import OUTWARD, UNDERFLOW, DenseGram, dense_gram, square_bound
 from onelip.linear.convolution import every_size_upper_bound, is_sharp, upper_bound
 from onelip.linear.interval import NormInterval
@@ -58,11 +58,13 @@ def operator_norm(
         circular, and costs a Cholesky factorisation in channels times pixels; "auto" assembles small ones.
     name: what an error calls the layer. One with forward hooks is refused: they may change what it computes.
 
-    Both ends are rounded outward (the note in cholesky.py). Raises NonFiniteError for NaN or infinity.
+    Both ends are rounded outward (the note in cholesky.py). Raises NonFiniteError for NaN or infinity,
+    ArgumentError under torch.set_flush_denormal(True).
 
     >>> operator_norm(nn.Conv2d(1, 1, 3, padding=1), (1, 28, 28)).relative_width < 3e-3
     True
     """
+    require_subnormals()
     if not 1e-9 <= rtol < 1:
         raise ArgumentError("rtol", "between 1e-9 and 1", rtol, "1e-3 is the default")
     if method not in METHODS:
@@ -77,9 +79,10 @@ def operator_norm(
     require_numbers(map.weight, "weight")
     weight, exponent = _scaled(map.weight.detach(), called)
     map = map.with_weight(weight)
-    if not (stencil(map).weight if isinstance(map, Convolution) else weight).any():
-        return NormInterval(0.0, 0.0, "zero map")
-    interval = _every_size(map, rtol) if every_size else _interval(map, rtol, method)
+    with on_cpu():
+        if not (stencil(map).weight if isinstance(map, Convolution) else weight).any():
+            return NormInterval(0.0, 0.0, "zero map")
+        interval = _every_size(map, rtol) if every_size else _interval(map, rtol, method)
     return _unscaled(interval, exponent)
 
 
