@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -87,11 +88,38 @@ def a_torn_record(folder: Path) -> None:
     (folder / "out" / "runs" / "sn-0" / "metrics.jsonl").write_bytes(b"\0\0\0\n")
 
 
+USERS_CODE = """
+from torch import nn
+
+class Leaves(nn.Module):
+    def forward(self, x):
+        raise SystemExit(0)
+
+class Ends(BaseException):
+    pass
+
+def ends():
+    raise Ends("for good")
+"""
+
+
+def users_code(folder: Path) -> None:
+    (folder / "users_code.py").write_text(USERS_CODE)
+    (folder / "script.py").write_text("raise SystemExit(0)")
+
+
+def a_pipe(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+
+
 def nothing(folder: Path) -> None:
     pass
 
 
 TRAIN = ("train", "--steps", "2", "--out", "out")
+RING = (*TRAIN, "--data", "ring", "--width", "1", "--threads", "1")
+STUDY = ("study", "quick", "--data", "ring", "--steps", "2", "--out", "q")
+AUDIT = ("audit", "--input-shape", "3", "--factory")
 CASES = [
     ("truncated data", truncated, (*TRAIN, "--data-dir", "data"), "train-images-idx3-ubyte.gz"),
     ("altered data", altered, (*TRAIN, "--data-dir", "data"), "train-labels-idx1-ubyte.gz"),
@@ -102,6 +130,12 @@ CASES = [
     ("unknown preset", nothing, ("study", "quik"), "did you mean quick?"),
     ("negative width", nothing, (*TRAIN, "--width", "-3"), "width must be positive"),
     ("zero batch", nothing, (*TRAIN, "--batch", "0"), "batch must be positive"),
+    ("zero threads", nothing, (*TRAIN, "--threads", "0"), "threads must be 1 to"),
+    ("threads without end", nothing, (*TRAIN, "--threads", "3000000000"), "threads must be 1 to"),
+    ("threads of no machine", nothing, (*TRAIN, "--threads", "100000"), "threads must be 1 to"),
+    ("a batch beyond memory", nothing, (*RING, "--batch", "100000000000"), "too large for this machine"),
+    ("seeds without end", nothing, ("study", "quick", "--seeds", "0-99999999999"), "seeds must be at most"),
+    ("a file for a store", a_file_in_the_way, (*STUDY, "--store", "out"), "Not a directory"),
     ("zero workers", nothing, ("study", "quick", "--workers", "0"), "workers must be positive"),
     ("unknown group", nothing, ("study", "paper", "--groups", "mian"), "did you mean main?"),
     ("no run chosen", nothing, ("study", "paper", "--only", "wgan*"), "names a run"),
@@ -151,6 +185,10 @@ CASES = [
     ("out is of another run", another_config, TRAIN, "another configuration"),
     ("out cannot be made", nothing, (*TRAIN[:-1], "/proc/onelip"), "/proc/onelip"),
     ("sample of no run", nothing, ("sample", "nowhere"), "nowhere/config.json is missing"),
+    ("a factory in a script", users_code, (*AUDIT, "script:make"), "script:make: SystemExit"),
+    ("a forward that leaves", users_code, (*AUDIT, "users_code:Leaves"), "SystemExit"),
+    ("a factory that ends all", users_code, (*AUDIT, "users_code:ends"), "no certificate: Ends: for good"),
+    ("json to a pipe", a_pipe, (*AUDIT, "torch.nn:ReLU", "--json", "pipe"), "pipe: not a regular file"),
     ("no samples", nothing, ("sample", "nowhere", "--count", "0"), "count must be positive"),
 ]
 
@@ -211,6 +249,25 @@ def test_the_package_is_the_command(tmp_path):
     process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert process.returncode == 2
     assert "nowhere/config.json is missing" in process.stderr
+
+
+@pytest.mark.parametrize("command", ["train", "study"])
+def test_what_an_encoding_lacks_is_replaced(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    process = run(command, "--help", cwd=tmp_path)
+    assert (process.returncode, process.stderr) == (0, "")
+
+
+def test_a_folder_whose_name_is_no_text_is_trained_in(tmp_path):
+    """Without scalars for TensorBoard, which takes UTF-8 alone, and with a note."""
+    folder = os.fsdecode(b"bad\xff")
+    (tmp_path / folder).mkdir()
+    command = [ONELIP, *RING, "--out", f"{folder}/run"]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True)
+    said = process.stdout + process.stderr
+    assert process.returncode == 0, said
+    assert b"nothing is written for TensorBoard" in said
+    assert (tmp_path / folder / "run" / "result.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,15 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import tyro
 
-from onelip.errors import EXIT_DIVERGED, EXIT_INTERRUPTED, ArgumentError, OnelipError
+from onelip.errors import EXIT_DIVERGED, EXIT_INTERRUPTED, ArgumentError, OnelipError, refusal
 from onelip.files import require_place
-from onelip.gan.config import TrainConfig, require_name, require_seed
+from onelip.gan.config import TrainConfig, require_name, require_seed, require_threads
 from onelip.options import Audit, Command, Evaluate, Report, Sample, Study, Theory, Train
 from onelip.study.w1bench.run import W1Bench
 from onelip.study.w1bench.run import run as w1bench
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 def train(options: Train) -> int:
     fields = {f.name: getattr(options, f.name) for f in dataclasses.fields(TrainConfig)}
     config = TrainConfig(**fields).resolved()
-    if options.threads is not None and options.threads < 1:
-        raise ArgumentError("threads", "positive", options.threads, "leave it out for the fastest number")
+    if options.threads is not None:
+        require_threads(options.threads)
     if options.dry_run:
         print(json.dumps(dataclasses.asdict(config), indent=1))
         return 0
@@ -184,14 +185,20 @@ def evaluate(options: Evaluate) -> int:
 def audit(options: Audit) -> int:
     from onelip.certificate.audit import run_audit
 
-    return run_audit(
-        options.file,
-        options.input_shape,
-        factory=options.factory,
-        weights=options.weights,
-        json_out=options.json,
-        max_lipschitz=options.max_lipschitz,
-    )
+    try:
+        return run_audit(
+            options.file,
+            options.input_shape,
+            factory=options.factory,
+            weights=options.weights,
+            json_out=options.json,
+            max_lipschitz=options.max_lipschitz,
+        )
+    except (OnelipError, OSError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # user code may raise anything, and 1 would say that a bound is exceeded
+        said = " ".join(str(error).split())[:200]
+        return _fail(f"no certificate: {type(error).__name__}{': ' if said else ''}{said}")
 
 
 def report(options: Report) -> int:
@@ -250,6 +257,7 @@ _RUN: dict[type, Callable[..., int]] = {
 def main() -> None:
     """Entry point of the command `onelip`."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    _print_what_the_terminal_can(sys.stdout, sys.stderr)
     options = tyro.cli(
         Command,
         prog="onelip",
@@ -262,9 +270,18 @@ def main() -> None:
         code = _interrupted()
     except OnelipError as error:
         code = _fail(str(error))
+    except SystemExit as error:  # of a user's code: its code would say that the command was done
+        code = _fail(f"ended by SystemExit({error.code!r})")
     except OSError as error:
-        code = _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        code = _fail(refusal(error))
     sys.exit(code)
+
+
+def _print_what_the_terminal_can(*streams: TextIO) -> None:
+    """Letters that an encoding lacks, and names of files that are no text, are replaced, not refused."""
+    for stream in streams:
+        if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
 
 
 def _fail(message: str) -> int:

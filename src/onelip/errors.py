@@ -45,6 +45,17 @@ def require_name(argument: str, received: str, known: Iterable[str]) -> None:
     raise ArgumentError(argument, "one of " + ", ".join(names), repr(received), remedy)
 
 
+def refusal(error: OSError, path: object = None) -> str:
+    """What the system refuses, in one line: the file, else `path`, and why; some errors have no errno.
+
+    >>> refusal(PermissionError(13, "Permission denied", "a.json")), refusal(TimeoutError("timed out"), "run")
+    ('a.json: Permission denied', 'run: timed out')
+    """
+    why = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    where = error.filename or path
+    return f"{where}: {why}" if where else why
+
+
 class DataError(OnelipError, ValueError):
     """A data set is missing, damaged or of a form that cannot be used."""
 

@@ -209,6 +209,35 @@ def test_kernels_that_two_convolutions_share_cannot_be_orthogonal():
         constrain(nn.Sequential(first, second), "orthogonal")
 
 
+class Tied(nn.Module):
+    """Two owners of one weight."""
+
+    def __init__(self, first: nn.Module, second: nn.Module):
+        super().__init__()
+        self.first, self.second = first, second
+        second.weight = next(p for p in first.parameters() if p.dim() > 1)
+
+
+TIED = [
+    (lambda: Tied(nn.Embedding(10, 6), nn.Linear(6, 10)), {"allow": [nn.Embedding]}),
+    (lambda: Tied(nn.Linear(4, 4), nn.Linear(4, 4)), {"exclude": "first"}),
+    (lambda: Tied(nn.Conv1d(2, 2, 3), nn.Conv1d(2, 2, 3)), {"only": "second"}),
+    (lambda: Tied(constrain(nn.Linear(4, 4), "spectral"), nn.Linear(4, 4)), {"allow": ["first"]}),
+]
+
+
+@pytest.mark.parametrize(("make", "chosen"), TIED)
+def test_what_is_left_alone_keeps_its_weight(make, chosen):
+    """An orthogonal layer has another weight, or other parameters, than it was given."""
+    tied = make()
+    before = tied.second.weight.detach().clone()
+    with pytest.raises(ArgumentError, match=r"what is left alone, got second\.weight, which is first"):
+        constrain(tied, "orthogonal", **chosen)
+    torch.testing.assert_close(tied.second.weight, before, rtol=0, atol=0)
+    assert not parametrize.is_parametrized(tied.second)
+    assert parametrize.is_parametrized(constrain(make(), "spectral-reshaped", **chosen).second)
+
+
 def test_description_is_a_table():
     network = nn.Sequential(nn.Linear(2, 2, bias=False), nn.BatchNorm1d(2))
     text = str(describe(constrain(network, "spectral", target=2.0, allow=[nn.BatchNorm1d])))
@@ -282,6 +311,14 @@ def test_a_layer_with_forward_hooks_is_not_what_its_weight_says(proved):
     hooked(network[1])
     with pytest.raises(ArgumentError, match="without forward hooks, got 1 with"):
         proved(network)
+
+
+@pytest.mark.parametrize("kind", ["spectral", "orthogonal"])
+@pytest.mark.parametrize("frozen", [True, False])
+def test_what_is_frozen_stays_frozen_when_baked(kind, frozen):
+    network = constrain(nn.Sequential(nn.Conv2d(2, 4, 3), nn.Linear(2, 2)), kind, input_shape=(2, 4, 4))
+    network[0].parametrizations.requires_grad_(not frozen)
+    assert [layer.weight.requires_grad for layer in bake(network)] == [not frozen, True]
 
 
 def test_the_reshaped_kind_bounds_no_operator_and_cannot_be_baked():

@@ -18,6 +18,7 @@ import torch.distributed
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrizations as torch_parametrizations
+from torch.nn.utils import parametrize
 from torch.nn.utils import spectral_norm as torch_spectral_norm_hook
 from torch.utils.checkpoint import checkpoint
 
@@ -286,6 +287,21 @@ def loaded_training(path: str) -> None:
     assert isinstance(constraint_of(critic[0]), SpectralNorm)
 
 
+@pytest.mark.parametrize("kind", ALL)
+def test_a_copy_and_its_original_lose_their_constraints_apart(kind):
+    critic = network(kind).eval()
+    before = critic(points())
+    copies = [copy.deepcopy(critic), copy.deepcopy(copy.deepcopy(critic)), critic]
+    for module in copies[:2]:
+        for index in (0, 3):
+            parametrize.remove_parametrizations(module[index], "weight")
+    for module in copies:
+        torch.testing.assert_close(module(points()), before, rtol=1e-5, atol=1e-6)
+    copies.append(copy.deepcopy(critic))
+    parametrize.remove_parametrizations(critic[0], "weight")
+    same(copies[-1], critic)
+
+
 @works_with("pickle and torch.save of the whole module")
 def test_pickle(kind, tmp_path):
     """torch's own parametrizations refuse this; here the same outputs come back, and another process that
@@ -319,6 +335,31 @@ def test_state_dict(kind, tmp_path):
     optimizer.load_state_dict(optimizer_state)
     train(second, optimizer, range(7, 12))
     torch.testing.assert_close(second.state_dict(), whole.state_dict(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("kind", SPECTRAL)
+def test_a_network_that_was_cast_goes_on_bit_for_bit(kind, dtype):
+    def steps(layer, seeds):
+        optimizer = torch.optim.SGD(layer.parameters(), lr=1e-4)
+        for seed in seeds:
+            x = torch.randn(5, 8, generator=torch.Generator().manual_seed(seed)).to(dtype)
+            optimizer.zero_grad()
+            layer(x).square().sum().backward()
+            optimizer.step()
+
+    def cast():
+        torch.manual_seed(0)
+        return constrain(nn.Linear(8, 8), kind).to(dtype)
+
+    whole, second = cast(), cast()
+    steps(whole, range(3))
+    second.load_state_dict(whole.state_dict())
+    torch.testing.assert_close(second.eval().weight, whole.eval().weight, rtol=0, atol=0)
+    for layer in (whole, second):
+        steps(layer.train(), range(3, 20))
+    same_bits = {"rtol": 0, "atol": 0, "equal_nan": True}  # in half precision a seal's bits may mean NaN
+    torch.testing.assert_close(second.state_dict(), whole.state_dict(), **same_bits)
 
 
 @works_with("moving averages (EMA)")
@@ -382,6 +423,28 @@ def test_unconstrained_checkpoint(kind):
     torch.testing.assert_close(
         ours.eval()(points()), network(kind, seed=3).eval()(points()), rtol=1e-3, atol=1e-3
     )
+
+
+@pytest.mark.parametrize("kind", SPECTRAL)
+def test_a_plain_weight_is_met_with_few_iterations_too(kind):
+    """One power iteration from the estimate of another weight would find next to nothing of its norm."""
+    torch.manual_seed(0)
+    spiked = 10 * torch.outer(torch.eye(64)[5], torch.eye(64)[9]) + 0.1 * torch.randn(64, 64)
+    layer = constrain(nn.Linear(64, 64), kind, iterations=1)
+    layer.load_state_dict({"weight": spiked, "bias": torch.zeros(64)})
+    assert norm(layer, (64,)) == pytest.approx(1, rel=1e-3)
+    assert layer.parametrizations.weight[0].reach < 0  # each change is followed from here on
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_state_that_inference_loads_is_one_to_train_from(kind):
+    critic, other = network(kind), network(kind, seed=5)
+    with torch.inference_mode():
+        other.load_state_dict(critic.state_dict())
+    for module in (critic, other):
+        module.eval()(points())
+        step(module.train(), adam(module))
+    same(critic.eval(), other.eval())
 
 
 @works_with("half precision", SPECTRAL)

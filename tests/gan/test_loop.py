@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
 
 from onelip.errors import CheckpointError, DataError
 from onelip.gan.checkpoint import checkpoints
@@ -15,6 +16,7 @@ from onelip.gan.config import METHODS
 from onelip.gan.loop import train
 from onelip.gan.run import RunFolder
 from onelip.gan.step import train_step
+from onelip.study.observers import bring
 from tests.gan.conftest import CLOCK, SMALL, assert_same_run, timeless
 
 MEASURED_EVERY_STEP = {
@@ -126,6 +128,45 @@ def test_another_configuration_in_the_same_folder_is_refused_with_its_fields(fin
         train(other, path)
 
 
+EDITED = [
+    ("starts.json", '{"starts": 5}', RunFolder.starts),
+    ("starts.json", '{"starts": [{}]}', RunFolder.threads),
+    ("starts.json", '{"starts": [{"step": 1, "threads": "x"}]}', RunFolder.threads),
+    ("starts.json", '{"starts": [{"step": "1"}]}', RunFolder.threads),
+    ("starts.json", '{"sample_shape": "ab"}', RunFolder.sample_shape),
+    ("starts.json", '{"sample_shape": [-1]}', RunFolder.sample_shape),
+    ("starts.json", '{"sample_shape": []}', RunFolder.sample_shape),
+    ("starts.json", "[]", RunFolder.sample_shape),
+    ("metrics.jsonl", '{"step": "a"}\n', RunFolder.records),
+    ("metrics.jsonl", '{"step": 1, "layers": {"0": "b"}}\n', RunFolder.records),
+    ("metrics.jsonl", "[]\n", RunFolder.records),
+    ("metrics.jsonl", "{}\n", RunFolder.records),
+    ("result.json", '{"status": "done", "step": 3}', RunFolder.result),
+    ("result.json", '{"status": ["finished"], "step": 3}', RunFolder.result),
+    ("result.json", '{"status": "finished", "step": "x"}', RunFolder.result),
+    ("result.json", '{"status": "finished", "step": true}', RunFolder.result),
+    ("result.json", '{"status": "finished", "step": 3, "message": 4}', RunFolder.result),
+    ("result.json", '{"status": "finished"}', RunFolder.result),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "read"), EDITED)
+def test_what_was_edited_by_hand_is_named_as_damaged(tmp_path, name, content, read):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(CheckpointError, match=rf"{name} is damaged \(.+\): ") as error:
+        read(RunFolder(tmp_path))
+    assert "\n" not in str(error.value)
+
+
+def test_a_step_that_is_no_number_is_no_step(small, tmp_path):
+    run = RunFolder(tmp_path)
+    train(small(data="ring", method="none"), tmp_path, should_stop=lambda: run.last_step() == 4)
+    with run.metrics_path.open("a") as metrics:
+        metrics.write('{"step": "a"}\n')
+    assert run.last_step() == 4
+    assert train(small(data="ring", method="none"), tmp_path).status == "finished"
+
+
 def test_a_folder_in_use_is_refused(small, tmp_path):
     folder = RunFolder(tmp_path / "run")
     folder.claim(small().resolved())
@@ -181,6 +222,39 @@ def test_a_generator_has_diverged_where_a_number_of_its_state_is_not_finite(
     monkeypatch.setattr("onelip.gan.loop.train_step", step_and_break)
     result = train(small(data=data, method="none", steps=1), tmp_path / "run")
     assert (result.status, result.message) == (status, "weights not finite" if status == "diverged" else "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "bias", "message"),
+    [
+        ({}, 1e30, ""),
+        ({}, math.inf, "samples not finite"),
+        ({"evaluate_every": 1}, math.inf, "evaluation not finite"),
+        ({"evaluate_every": 1}, 1e30, "evaluation not finite"),
+        ({"evaluate_every": 1, "certify_every": 1}, 1e15, ""),
+    ],
+    ids=str,
+)
+def test_a_generator_whose_samples_no_metric_takes_has_diverged(
+    small, tmp_path, monkeypatch, changes, bias, message
+):
+    """Its weights may be finite: their product is what overflows."""
+
+    class Far(nn.Module):
+        def forward(self, x):
+            return x + bias
+
+    def step_and_break(players, *arguments):
+        values = train_step(players, *arguments)
+        if arguments[-1] == 2:
+            players.generator.append(Far())
+        return values
+
+    monkeypatch.setattr("onelip.gan.loop.train_step", step_and_break)
+    config = small(data="ring", method="none", steps=2, samples_every=1, **changes)
+    result = train(config, tmp_path / "run", bring=bring)
+    assert (result.status, result.message) == ("diverged" if message else "finished", message)
+    assert len(list(RunFolder(tmp_path / "run").samples_path.iterdir())) == (2 if message else 3)
 
 
 @pytest.mark.parametrize("data", ["ring", "grid", "stacked-mnist"])

@@ -112,6 +112,22 @@ def test_grids_are_nearly_square(shape, size):
     assert grid(torch.rand(shape)).size == size
 
 
+@pytest.mark.parametrize(("scale", "extent"), [(0.5, 1), (1.0, 2), (3e5, 300_001), (3e37, 3e37)], ids=str)
+def test_points_of_any_size_are_a_picture_of_their_density(scale, extent):
+    """[-r, r]² in 256 × 256 cells, whatever else there is: points in the middle of two quarters of it."""
+    points = scale * torch.tensor([[1.0, 1.0], [-1.0, 0.0]]).repeat(200, 1)
+    places = ((points.double() + extent) / (2 * extent) * 256).long().clamp_max(255)
+    broken = torch.tensor([[torch.nan, 0.0], [0.0, torch.inf], [-torch.inf, torch.nan]])
+    picture = np.asarray(grid(torch.cat([points, broken])))
+    assert {(int(255 - row), int(column)) for row, column in np.argwhere(picture < 255)} == {
+        (int(y), int(x)) for x, y in places
+    }
+
+
+def test_no_finite_point_is_an_empty_picture():
+    assert np.asarray(grid(torch.full((3, 2), torch.nan))).min() == 255
+
+
 def test_a_configuration_that_does_not_fit_the_checkpoint_is_named(small, tmp_path):
     train(small(), tmp_path / "run")
     run = RunFolder(tmp_path / "run")

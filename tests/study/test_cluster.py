@@ -1,6 +1,7 @@
 """The engine on a Ray cluster of two nodes: stopped, continued, and with a node that is lost on the way."""
 
 import dataclasses
+import errno
 import io
 import os
 import signal
@@ -127,6 +128,63 @@ def test_an_address_where_nothing_answers_is_refused_at_once(address):
         pass
 
 
+def test_an_address_that_does_not_answer_in_time_is_said_to_be_one(monkeypatch):
+    pytest.importorskip("ray", reason="Ray is not installed")
+
+    def wait(*_):
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(socket, "create_connection", wait)
+    with pytest.raises(ArgumentError, match=r"got here:1 \(timed out\)"), engine("ray", "here:1", 1):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/full/metrics.jsonl"),
+            "/full/metrics.jsonl: No sp",
+        ),
+        (OSError("cannot be read"), "sn-0: cannot be read"),
+    ],
+)
+def test_what_the_engine_s_disk_refuses_is_the_end_of_one_run(tmp_path, monkeypatch, error, said):
+    worker = cluster_worker(tmp_path)
+
+    def full(*_):
+        raise error
+
+    monkeypatch.setattr(worker, "_poll", full)
+    outcome = worker.poll(print)
+    assert outcome.result is None
+    assert said in outcome.error
+
+
+def test_five_losses_in_a_row_end_the_run(tmp_path, monkeypatch):
+    """As docs/scaling.md says; a checkpoint between them begins the count anew."""
+    from ray.exceptions import RayError
+
+    worker, said, lost = cluster_worker(tmp_path), [], RayError("gone")
+    monkeypatch.setattr(worker, "_send_out", lambda: None)
+    for _ in range(4):
+        assert worker._lost(lost, said.append) is None
+    monkeypatch.setattr(worker, "_step", lambda: 50)
+    assert worker._lost(lost, said.append) is None
+    worker.began = 50
+    for _ in range(3):
+        assert worker._lost(lost, said.append) is None
+    assert "5 workers were lost in a row, the last one at step 50" in worker._lost(lost, said.append).error
+    assert len(said) == 8
+
+
+def cluster_worker(tmp_path):
+    pytest.importorskip("ray", reason="Ray is not installed")
+    from onelip.study.cluster import ClusterWorker
+
+    return ClusterWorker(None, Job(tmp_path / "sn-0", SMALL.resolved(), None))
+
+
 def test_without_ray_the_remedy_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.delitem(sys.modules, "onelip.study.cluster", raising=False)
@@ -135,10 +193,7 @@ def test_without_ray_the_remedy_is_named(monkeypatch):
 
 
 def test_a_run_that_is_stopped_before_it_is_sent_out_does_not_begin(cluster, tmp_path):
-    from onelip.study.cluster import ClusterWorker
-
-    job = Job(tmp_path / "sn-0", SMALL.resolved(), None)
-    worker = ClusterWorker(None, job)
+    worker = cluster_worker(tmp_path)
     worker.stop()
     outcome = worker.poll(print)
     assert (outcome.result.status, outcome.result.message) == ("interrupted", "not begun")

@@ -11,7 +11,7 @@ from onelip.files import write_atomically
 from onelip.gan.loop import train
 from onelip.gan.run import RunFolder
 from onelip.study.jobs import Job
-from onelip.study.mirror import Mirror, everything, put
+from onelip.study.mirror import Mirror, Piece, everything, put
 from onelip.study.station import Station
 from tests.gan.conftest import SMALL, assert_same_run
 
@@ -79,6 +79,23 @@ def test_after_every_piece_the_copy_is_one_to_continue_from(folder, tmp_path):
         EDITS[edit](folder)
     names = [piece.name for piece in mirror.changes()]
     assert names == ["metrics.jsonl", "checkpoints/step-2.pt", "result.json", "checkpoints/step-1.pt"]
+
+
+def test_metrics_reach_the_disk_before_the_checkpoint_that_follows(folder, tmp_path, monkeypatch):
+    """Whether they come with it or came before, as where a run is stopped."""
+    copy, flushed = tmp_path / "copy", []
+    put(copy, everything(folder))
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (flushed.append(os.fstat(handle).st_ino), sync(handle)))
+    records, checkpoint = (
+        Piece("metrics.jsonl", 36, b'{"step": 4}\n'),
+        Piece("checkpoints/step-4.pt", 0, b"4"),
+    )
+    for pieces in ([records, checkpoint], [checkpoint]):
+        flushed.clear()
+        put(copy, pieces)
+        written = [(copy / piece.name).stat().st_ino for piece in (records, checkpoint)]
+        assert [number for number in flushed if number in written] == written
 
 
 def test_a_store_has_its_record_only_after_the_pictures_that_go_with_it(tmp_path):

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from onelip.errors import ArgumentError, OnelipError
+from onelip.study.pool import _receive as receive
+from onelip.study.pool import _start as start
 from onelip.study.pool import in_processes
 
 ERROR = ArgumentError("n", "positive", -1, "pass 1")
@@ -47,3 +49,17 @@ def test_closing_ends_what_runs():
     next(results)
     results.close()
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize(
+    ("number", "heard"),
+    [(signal.SIGINT, (False, 1)), (signal.SIGTERM, (True, "its process ended with code -15"))],
+)
+def test_what_a_terminal_sends_to_all_reaches_a_process_that_can_ignore_it(number, heard):
+    """The signal arrives while the interpreter starts."""
+    messages, process = start("good", work)
+    os.kill(process.pid, number)
+    ended, content = receive(messages, process)
+    assert (ended, str(content) if ended else content) == heard
+    process.terminate()
+    process.join()

@@ -1,8 +1,11 @@
 """A study end to end, as a user runs it: the command, its files, its interruption, its continuation."""
 
 import dataclasses
+import errno
+import io
 import json
 import multiprocessing
+import os
 import re
 import signal
 import subprocess
@@ -13,21 +16,23 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+from rich.console import Console
 
 from onelip import cli, options
-from onelip.errors import CheckpointError
+from onelip.errors import ArgumentError, CheckpointError
 from onelip.gan.checkpoint import load_newest
 from onelip.gan.config import TrainConfig
 from onelip.gan.run import RunFolder, RunResult
 from onelip.study.engine import run_jobs
 from onelip.study.jobs import Job, Outcome
-from onelip.study.presets import expand
+from onelip.study.presets import expand, parse_seeds
 from onelip.study.processes import ProcessWorker
-from onelip.study.progress import LineProgress, progress_for
+from onelip.study.progress import BarProgress, LineProgress, progress_for
 from onelip.study.records import write_record
 from onelip.study.store import read_run
 from onelip.study.study import missing_runs, run_study
+from onelip.study.work import perform
 from tests.gan.conftest import assert_same_run
 from tests.study import made
 
@@ -170,10 +175,6 @@ def small_jobs(tmp_path, **changes):
 
 
 def lines(totals):
-    import io
-
-    from rich.console import Console
-
     return progress_for(totals, Console(file=io.StringIO()))
 
 
@@ -194,6 +195,82 @@ def test_one_run_that_fails_does_not_stop_the_others(tmp_path, changes, ending):
     assert read_run(tmp_path / "runs" / "bad").summary["status"] == ("diverged" if bad else "unfinished")
 
 
+@pytest.mark.parametrize("place", ["store", "store/runs", "report.html"])
+def test_where_nothing_can_be_written_nothing_is_trained(tmp_path, monkeypatch, place):
+    monkeypatch.setattr("onelip.study.study.run_jobs", lambda *_: pytest.fail("trained"))
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).mkdir() if place == "report.html" else (tmp_path / place).write_text("")
+    with pytest.raises(OSError, match=place):
+        run_study(small_jobs(tmp_path), tmp_path, 2, lines({"good": 6, "bad": 6}))
+
+
+def test_a_store_on_a_disk_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path / "store" / "runs")
+    with pytest.raises(PermissionError, match="store/runs"):
+        run_study(small_jobs(tmp_path), tmp_path, 2, lines({"good": 6, "bad": 6}))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            UnidentifiedImageError("cannot identify image file 'a.png'"),
+            "run: cannot identify image file 'a.png'",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "b.png"), "b.png: Permission denied"),
+        (RuntimeError("can't allocate memory:\n you tried to"), "(can't allocate memory: you tried to)"),
+        (RuntimeError("Storage size calculation overflowed with sizes=[9]"), "overflowed with sizes=[9])"),
+        (
+            TypeError("empty(): Overflow when unpacking long long"),
+            "too large for this machine (empty(): Overflow",
+        ),
+        (MemoryError(), "too large for this machine"),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), None),
+    ],
+    ids=str,
+)
+def test_what_the_system_refuses_is_one_line_and_what_is_wrong_here_is_none(
+    tmp_path, monkeypatch, error, said
+):
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr("onelip.study.work.train", refuse)
+    job = Job(tmp_path / "run", TrainConfig(data="ring").resolved())
+    if said is None:
+        with pytest.raises(RuntimeError, match="mat1"):
+            perform(job, lambda: False, print)
+        return
+    line = perform(job, lambda: False, print).error
+    assert said in line
+    assert "None" not in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("sizes", [{"batch": 10**11}, {"width": 10**21}, {"latent": 10**18}], ids=str)
+def test_sizes_beyond_memory_are_one_line(tmp_path, sizes):
+    config = TrainConfig(data="ring", steps=1, **{"width": 1, **sizes}).resolved()
+    outcome = perform(Job(tmp_path / "run", config), lambda: False, print)
+    assert outcome.result is None
+    assert "too large for this machine" in outcome.error
+
+
+@pytest.mark.parametrize("seeds", ["0-99999999999", "5,0-1000000", f"{10**30}-{10**31}"])
+def test_more_seeds_than_anyone_means_are_refused_before_they_are_listed(seeds):
+    with pytest.raises(ArgumentError, match="seeds must be at most 1,000,000 numbers"):
+        parse_seeds(seeds)
+    assert len(parse_seeds("0-999999")) == 10**6
+
+
+def test_names_in_brackets_are_no_markup():
+    console = Console(file=io.StringIO(), force_terminal=True, width=200)
+    with BarProgress({"b[/x]": 3, "my[run]": 3}, console) as progress:
+        progress.update("my[run]", 1)
+        progress.finish("b[/x]", "failed [/y]")
+    shown = console.file.getvalue()
+    assert all(name in shown for name in ("b[/x]", "my[run]", "failed [/y]"))
+
+
 def test_workers_save_and_end_when_the_engine_breaks(tmp_path):
     job = Job(tmp_path / "run", TrainConfig(data="ring", width=4, steps=10**6).resolved())
     RunFolder(job.path).claim(job.config)
@@ -202,14 +279,26 @@ def test_workers_save_and_end_when_the_engine_breaks(tmp_path):
         def update(self, name, step):
             assert step < 3, "broken"
 
-    from rich.console import Console
-
     with pytest.raises(AssertionError, match="broken"):
         run_jobs([job], 1, Broken({"run": 10**6}, Console(quiet=True)))
     (worker,) = multiprocessing.active_children()
     worker.join(60)
     assert worker.exitcode == 0
     assert RunFolder(job.path).last_step() >= 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_worker_that_is_still_starting_saves_and_ends(tmp_path, number):
+    """As in a terminal: the signal reaches the worker before its handlers are set, and the engine too."""
+    job = Job(tmp_path / "run", TrainConfig(data="ring", width=4, steps=10**6).resolved())
+    RunFolder(job.path).claim(job.config)
+    worker = ProcessWorker(job)
+    os.kill(worker.process.pid, number)
+    worker.stop()
+    worker.process.join(60)
+    outcome = worker.poll(print)
+    assert outcome.result, outcome.error
+    assert outcome.result.status == "interrupted"
 
 
 def test_a_worker_that_dies_is_reported_as_such(tmp_path, monkeypatch):
@@ -222,8 +311,6 @@ def test_a_worker_that_dies_is_reported_as_such(tmp_path, monkeypatch):
             if step > 2:
                 for child in multiprocessing.active_children():
                     child.kill()
-
-    from rich.console import Console
 
     (outcome,) = run_jobs([job], 1, Killer({"run": 10**6}, Console(quiet=True)))
     assert outcome.result is None

@@ -72,6 +72,7 @@ def constrain(
     layers = select(module, only, exclude, allow)
     if kind == "orthogonal":
         _refuse_shared_kernels(layers)
+        _refuse_weights_of_others(module, layers)
     shapes = input_shapes(module, input_shape) if input_shape is not None else {}
     level = target if network is None else network ** (1 / _in_series(module, layers, input_shape))
     spectral = partial(SpectralNorm, soft=soft, tolerance=tolerance or TOLERANCE, iterations=iterations)
@@ -157,6 +158,19 @@ def _refuse_shared_kernels(layers: dict[str, nn.Module]) -> None:
     kernels = [id(layer.weight) for layer in layers.values() if not isinstance(layer, nn.Linear)]
     if len(set(kernels)) < len(kernels):
         raise ArgumentError("module", "free of kernels that two layers share", "one", "use kind 'spectral'")
+
+
+def _refuse_weights_of_others(module: nn.Module, layers: dict[str, nn.Module]) -> None:
+    """What is left alone would be changed with them, or untied from them."""
+    selected = set(layers.values())
+    weights = {id(layer.weight): f"{name}.weight" for name, layer in layers.items()}
+    for prefix, child in module.named_modules():
+        for name, parameter in child.named_parameters(prefix, recurse=False):
+            if child not in selected and id(parameter) in weights:
+                requirement = "free of weights shared with what is left alone"
+                received = f"{weights[id(parameter)]}, which is {name} too"
+                remedy = "constrain both, give each its own, or use kind 'spectral'"
+                raise ArgumentError("module", requirement, received, remedy)
 
 
 class _Operator(NamedTuple):

@@ -28,8 +28,9 @@ def bake(module: M) -> M:
 
     Each weight is the one used in eval mode, divided by the upper end of its interval over the target; if
     only a bound was asked for (soft, orthogonal) it is left as it is where that holds already. Outputs move
-    by what the intervals are wide. Raises ArgumentError for kind "spectral-reshaped", which bounds no
-    operator, and for a target that is too small for the format of the weights.
+    by what the intervals are wide. What is frozen stays so. Raises ArgumentError for kind
+    "spectral-reshaped", which bounds no operator, and for a target that is too small for the format of the
+    weights.
 
     >>> from onelip.constraint.apply import constrain
     >>> plain = bake(constrain(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), "spectral"))
@@ -60,7 +61,8 @@ def bake(module: M) -> M:
 
 def _strip(layer: nn.Module) -> nn.Parameter:
     """Take the constraint off a layer of a copy; the class of the parametrized original stays as it is."""
-    weight = nn.Parameter(current_weight(layer))
+    originals = parametrizations(layer)["weight"].parameters()
+    weight = nn.Parameter(current_weight(layer), any(p.requires_grad for p in originals))
     others = [name for name in parametrizations(layer) if name != "weight"]
     if others:
         raise ArgumentError("module", "constrained in weights alone", others, "remove these parametrizations")

@@ -36,6 +36,7 @@ def _translate(layer: nn.Module, state: dict[str, Any], prefix: str, *_: object)
     # An estimate that another constraint left is a start to go on from where the shapes agree; else ours is.
     own = parametrizations(layer)["weight"].state_dict(prefix=inside)
     if f"{inside}0.pair" in own:
+        own[f"{inside}0._extra_state"] = own[f"{inside}0.pair"].new_empty(0)  # of no weight that was seen
         if u is not None and v is not None:
             _start_from(own, inside, u, v)
         state.update({key: value for key, value in own.items() if key not in state})
@@ -51,4 +52,3 @@ def _start_from(own: dict[str, Any], inside: str, u: Tensor, v: Tensor) -> None:
         own[f"{inside}0.u"] = u
         own[f"{inside}0.pair"] = pair.clone()
         own[f"{inside}0.pair"][0] = v
-        own[f"{inside}0._extra_state"] = u.new_empty(0)  # of no weight that was seen

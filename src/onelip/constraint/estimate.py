@@ -70,11 +70,11 @@ def follow(
         scaled = _safe(map, weight)
         if scaled is None:
             estimate.idle.fill_(1)
-        elif iterations is not None:
+        elif iterations is not None and not math.isnan(drift):  # few would not do from no weight's u
             _take(scaled.map, _iterate(scaled.map, estimate, far, iterations), estimate)
         else:
             _renew(scaled, estimate, far, drift / scaled.factor, tolerance)
-        if scaled is None or scaled.factor != 1:
+        if scaled is None or scaled.factor != 1 or iterations is not None:
             estimate.reach.fill_(NO_REACH)
         estimate.seen.copy_(weight)
 

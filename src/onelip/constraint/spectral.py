@@ -157,10 +157,15 @@ class SpectralNorm(nn.Module):
     def restart(self, seen: Tensor, reach: float) -> None:
         """Go on from u and the pair as they are now."""
         self.seen.copy_(seen)
+        self.reach.fill_(reach)
+        self._derive()
+
+    def _derive(self) -> None:
+        """Make anew what follows from the weight that was seen, u and the pair."""
         self.slope.copy_(slope_of(self.map, self.seen, self.u, self.pair))
         self.idle.fill_(torch.dot(self.slope, self.seen.flatten()) == 0)
-        self.reach.fill_(reach)
         self.seen_at_rest.fill_(torch.nan)
+        self.far.copy_(start_vector(self.map.with_weight(self.seen), seed=len(self.pair)))
         self.shared.drop()
 
     def extra_repr(self) -> str:
@@ -172,6 +177,7 @@ class SpectralNorm(nn.Module):
         seal = torch.tensor([fingerprint(self.seen), self.reach], dtype=torch.float64)
         return torch.cat([seal.view(self.seen.dtype), self.seen.cpu().flatten()])
 
+    @torch.inference_mode(False)  # what is made here is changed in training, too
     @torch.no_grad()
     def set_extra_state(self, state: Tensor) -> None:
         """Where averaging, a cast or another edit broke the seal, the next forward estimates anew."""
@@ -180,7 +186,6 @@ class SpectralNorm(nn.Module):
             setattr(
                 self, name, torch.empty_like(getattr(self, name), device=self.u.device, dtype=self.u.dtype)
             )
-        self.far.copy_(start_vector(self.map.with_weight(self.seen), seed=len(self.pair)))
         split = 16 // state.element_size()
         header, seen = state[:split].cpu(), state[split:].cpu()
         whole = len(state) == split + self.seen.numel()
@@ -191,8 +196,13 @@ class SpectralNorm(nn.Module):
             self.restart(torch.full_like(self.seen, torch.nan), NO_REACH)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SpectralNorm:
+        """In another format, or elsewhere, what no state dict holds is made anew, as loading one does."""
+        before = self.slope
         super()._apply(fn, recurse)
         self.shared.drop()
         for name in OWN:
             setattr(self, name, fn(getattr(self, name)))
+        changed = (self.slope.dtype, self.slope.device) != (before.dtype, before.device)
+        if changed and not self.slope.is_meta:
+            self._derive()
         return self

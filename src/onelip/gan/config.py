@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -214,6 +215,16 @@ def require_seed(seed: int) -> None:
     """Raise ArgumentError for one that no generator of random numbers takes."""
     if seed < 0:
         raise ArgumentError("seed", "zero or a positive integer", seed, "pass --seed 0")
+
+
+def require_threads(threads: int) -> None:
+    """Raise ArgumentError for a number that no run is fastest with: torch crashes on very many.
+
+    More than the machine has may be meant: a run ends with the bits of the number that it began with.
+    """
+    most = max(64, 4 * (os.cpu_count() or 1))
+    if not 1 <= threads <= most:
+        raise ArgumentError("threads", f"1 to {most}", threads, "leave it out for the fastest number")
 
 
 def differing_fields(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -63,18 +63,22 @@ def _train(
     done = _restore(players, config, run, say)
     run.begin(done + 1, data.sample_shape, {"threads": torch.get_num_threads()} | provenance())
     if done == 0:
-        _draw_samples(players, config, run, 0)
-    with run.metrics_path.open("a") as metrics, scalar_writer(run.path, done + 1) as write_scalars:
+        _write_samples(run, 0, _samples(players, config))
+    with run.metrics_path.open("a") as metrics, scalar_writer(run.path, done + 1, say) as write_scalars:
         for step in range(done + 1, config.steps + 1):
             record = _measured_step(players, data, config, step, observe)
             broken = [name for name, value in flatten(record).items() if not math.isfinite(value)]
+            drawing = not broken and (step % config.samples_every == 0 or step == config.steps)
+            drawn = _samples(players, config) if drawing else None
+            if drawn is not None and not drawn.isfinite().all():
+                broken = ["samples"]
             if broken:
                 return run.finish(RunResult("diverged", step, f"{' and '.join(broken)} not finite"))
             metrics.write(json.dumps(record) + "\n")
             metrics.flush()
             write_scalars(record)
-            if step % config.samples_every == 0 or step == config.steps:
-                _draw_samples(players, config, run, step)
+            if drawn is not None:
+                _write_samples(run, step, drawn)
             stopping = step < config.steps and should_stop()
             if stopping or step % config.checkpoint_every == 0 or step == config.steps:
                 os.fsync(metrics.fileno())  # never a checkpoint of steps whose records a power cut took
@@ -148,6 +152,10 @@ def _peak_memory_mib(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
-def _draw_samples(players: Players, config: TrainConfig, run: RunFolder, step: int) -> None:
-    samples = generate(players.generator, config.latent, GRID_COUNT, config.seed)
+def _samples(players: Players, config: TrainConfig) -> Tensor:
+    """From noise that is the same at every step."""
+    return generate(players.generator, config.latent, GRID_COUNT, config.seed)
+
+
+def _write_samples(run: RunFolder, step: int, samples: Tensor) -> None:
     write_grid(run.samples_path / f"step-{step:08d}.png", samples)

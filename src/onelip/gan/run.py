@@ -24,9 +24,11 @@ from typing import Any, Literal, TypeVar
 from onelip.errors import CheckpointError
 from onelip.files import write_json
 from onelip.gan.config import TrainConfig, config_of, differing_fields, said_of
+from onelip.gan.records import flatten
 
 TAIL_BYTES = 65_536
 BEGUN = ("starts.json", "metrics.jsonl", "checkpoints", "result.json")  # what only a run leaves
+ENDS = ("finished", "diverged")
 T = TypeVar("T")
 
 
@@ -69,7 +71,7 @@ class RunFolder:
         if not (self.path / "result.json").exists():
             return None
         remedy = "delete it to continue from the last checkpoint"
-        return self._read("result.json", remedy, lambda fields: RunResult(**fields))
+        return self._read("result.json", remedy, _result_of)
 
     def finish(self, result: RunResult) -> RunResult:
         write_json(self.path / "result.json", dataclasses.asdict(result))
@@ -128,7 +130,7 @@ class RunFolder:
         """When and where the run was started or continued: step, threads, commit, versions, machine."""
         if not (self.path / "starts.json").exists():
             return []
-        return self._read("starts.json", "delete it", lambda found: found["starts"])
+        return self._read("starts.json", "delete it", _starts_of)
 
     def threads(self) -> int | None:
         """Those that the run began with: the last time, if more than once. None where it has not begun."""
@@ -137,7 +139,7 @@ class RunFolder:
 
     def sample_shape(self) -> tuple[int, ...]:
         """Shape of one sample, so that the generator can be rebuilt without the data."""
-        return self._read("starts.json", "train the run first", lambda found: tuple(found["sample_shape"]))
+        return self._read("starts.json", "train the run first", _sample_shape_of)
 
     def records(self) -> list[dict[str, Any]]:
         """Every whole record; a torn last line, left by a kill, is not one."""
@@ -145,8 +147,8 @@ class RunFolder:
             return []
         lines = self.metrics_path.read_bytes().splitlines(keepends=True)
         try:
-            return [json.loads(line) for line in lines if line.endswith(b"\n")]
-        except ValueError as error:
+            return [_record_of(line) for line in lines if line.endswith(b"\n")]
+        except (ValueError, TypeError, KeyError) as error:
             raise CheckpointError(f"{self.metrics_path} is damaged ({error}): train the run anew") from None
 
     def last_step(self) -> int:
@@ -189,6 +191,48 @@ class RunFolder:
 def _step_of(line: bytes) -> int | None:
     """The step of a record; None for what a kill or a power cut left of one."""
     try:
-        return json.loads(line)["step"] if line.endswith(b"\n") else None
+        return _counted("step", json.loads(line)["step"]) if line.endswith(b"\n") else None
     except (ValueError, TypeError, KeyError):
         return None
+
+
+# What files hold, as it was written. Each raises TypeError or KeyError for what an edit by hand left.
+
+
+def _result_of(found: Any) -> RunResult:
+    if found["status"] not in ENDS:
+        raise TypeError(f"status cannot be {found['status']!r}")
+    _counted("step", found["step"])
+    if not isinstance(found.get("message", ""), str):
+        raise TypeError(f"message cannot be {found['message']!r}")
+    return RunResult(**found)
+
+
+def _starts_of(found: Any) -> list[dict[str, Any]]:
+    for start in found["starts"]:
+        _counted("step", start["step"])
+        _counted("threads", start.get("threads", 1))
+    return found["starts"]
+
+
+def _sample_shape_of(found: Any) -> tuple[int, ...]:
+    shape = found["sample_shape"]
+    if not shape:
+        raise TypeError(f"sample_shape cannot be {shape!r}")
+    return tuple(_counted("a side of sample_shape", side) for side in shape)
+
+
+def _record_of(line: bytes) -> dict[str, Any]:
+    record = json.loads(line)
+    _counted("step", record["step"])
+    for name, value in flatten(record).items():
+        if not isinstance(value, int | float):
+            raise TypeError(f"{name} cannot be {value!r}")
+    return record
+
+
+def _counted(name: str, value: Any) -> int:
+    """A positive integer."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise TypeError(f"{name} cannot be {value!r}")
+    return value

@@ -64,9 +64,11 @@ def grid(samples: Float[Tensor, "batch *shape"]) -> Image.Image:
 def density(points: Float[np.ndarray, "n 2"]) -> Image.Image:
     """Points in the plane on [-r, r]², dark where they are many, the second axis upwards.
 
-    r is the smallest whole number beyond 99 % of the coordinates.
+    r is the smallest whole number beyond 99 % of the coordinates. Points that are not finite are left out.
     """
-    extent = math.floor(np.quantile(np.abs(points), 0.99)) + 1
+    points = points[np.isfinite(points).all(1)]
+    reach = np.quantile(np.abs(points), 0.99) if len(points) else 0.0
+    extent = float(np.floor(reach)) + 1  # a float: integers of its size need not be NumPy's
     edges = np.linspace(-extent, extent, PLANE_PIXELS + 1)
     counts = np.histogram2d(points[:, 1], points[:, 0], bins=(edges, edges))[0][::-1]
     shade = (

@@ -11,14 +11,22 @@ from onelip.gan.records import flatten
 
 
 @contextmanager
-def scalar_writer(folder: Path, first_step: int) -> Iterator[Callable[[dict[str, Any]], None]]:
+def scalar_writer(
+    folder: Path, first_step: int, say: Callable[[str], None]
+) -> Iterator[Callable[[dict[str, Any]], None]]:
     """A function that writes one record; events of a killed run from `first_step` on are purged."""
     try:
         from torch.utils.tensorboard import SummaryWriter
+
+        opened = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
     except ImportError:
         yield lambda record: None
         return
-    with SummaryWriter(str(folder / "tensorboard"), purge_step=first_step) as writer:
+    except UnicodeEncodeError:
+        say("nothing is written for TensorBoard, which takes no folder whose name is not UTF-8")
+        yield lambda record: None
+        return
+    with opened as writer:
 
         def write(record: dict[str, Any]) -> None:
             scalars = flatten(record)

@@ -17,7 +17,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from onelip.errors import ArgumentError, CheckpointError
+from onelip.errors import ArgumentError, CheckpointError, refusal
 from onelip.gan.checkpoint import checkpoints, step_of
 from onelip.gan.run import RunFolder, RunResult
 from onelip.study.jobs import Job, Outcome, Start, Worker
@@ -71,7 +71,7 @@ def _require_answer(address: str) -> None:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
     except OSError as error:
         requirement = "that of a running Ray cluster"
-        raise ArgumentError("ray-address", requirement, f"{address} ({error.strerror})", remedy) from None
+        raise ArgumentError("ray-address", requirement, f"{address} ({refusal(error)})", remedy) from None
 
 
 class ClusterWorker(Worker):
@@ -96,6 +96,8 @@ class ClusterWorker(Worker):
             outcome = self._poll(say)
         except CheckpointError as error:
             outcome = Outcome(self.job, None, str(error))
+        except OSError as error:  # here, not on its node: the other runs go on
+            outcome = Outcome(self.job, None, refusal(error, self.job.path))
         if outcome is not None:
             self._leave()
             self.held.close()
@@ -142,7 +144,7 @@ class ClusterWorker(Worker):
             return self._interrupted("its node was lost")
         step, reason = self._step(), str(error).partition("\n")[0]
         self.losses = 1 + (self.losses if step == self.began else 0)
-        if self.losses > MOST_LOSSES:
+        if self.losses >= MOST_LOSSES:
             lost = f"{self.losses} workers were lost in a row, the last one at step {step}: {reason}"
             return Outcome(self.job, None, lost)
         say(f"{self.job.name}: its worker was lost ({reason}); continuing from step {step}")

@@ -87,12 +87,21 @@ def put(folder: Path, pieces: Iterable[Piece]) -> None:
             path.unlink(missing_ok=True)
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
+        if name.startswith("checkpoints/"):
+            _sync(folder / "metrics.jsonl")  # never a checkpoint of steps whose records a power cut took
         if offset == 0:
             write_atomically(path, content)
         else:
             os.truncate(path, offset)
             with path.open("ab") as file:
                 file.write(content)
+
+
+def _sync(path: Path) -> None:
+    """To disk, whoever wrote it."""
+    if path.exists():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def _files(folder: Path) -> dict[str, Path]:

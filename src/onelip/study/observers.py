@@ -1,7 +1,8 @@
 """What the study measures beside the training: quality, the certified constant, the critic on unseen data.
 
 Entries of a step's record, where they are due and, all of them, after the last step:
-evaluation   every metric of 2,000 generated samples (the yardstick of the data set)
+evaluation   every metric of 2,000 generated samples (the yardstick of the data set); where these are beyond
+             what metrics take NaN alone, which ends the run as diverged
 scores       mean and deviation of f on real training, real test and generated samples
 certificate  lower ≤ ‖f‖_Lip ≤ upper for the weights in use, and the share of them that clipping holds
 final        evaluation at the published number of samples; Ŵ₁ of the critic against the exact W₁
@@ -9,6 +10,7 @@ final        evaluation at the published number of samples; Ŵ₁ of the critic 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -25,6 +27,7 @@ from onelip.gan.config import TrainConfig
 from onelip.gan.observe import Observer
 from onelip.gan.players import Players, plain_critic
 from onelip.gan.sampling import generate
+from onelip.metrics.features import LARGEST
 from onelip.study.yardstick import yardstick
 from onelip.transport.wasserstein import wasserstein1
 
@@ -49,18 +52,24 @@ def bring(config: TrainConfig, data: DataSet) -> Observer:
     def due(every: int, step: int) -> bool:
         return every > 0 and (step % every == 0 or step == config.steps)
 
+    def evaluate(players: Players, last: bool) -> dict[str, Any]:
+        counts = [min(stick().samples, SAMPLES), *([stick().samples] if last else [])]
+        drawn = [generate(players.generator, config.latent, count, config.seed) for count in counts]
+        if not all(map(measurable, drawn)):
+            return {"evaluation": math.nan}
+        generated, many = drawn[0], drawn[-1]
+        critic = plain_critic(config, data.sample_shape, players.critic)
+        record: dict[str, Any] = {"evaluation": _numbers(stick().measure(generated))}
+        record["scores"] = scores(critic, real() | {"generated": generated})
+        if last:
+            record["final"] = _numbers(stick().measure(many))
+            record["final"]["transport"] = transport(critic, real()["test"], generated)
+        return record
+
     def observe(players: Players, step: int) -> dict[str, Any]:
         record: dict[str, Any] = {}
         if due(config.evaluate_every, step):
-            count = min(stick().samples, SAMPLES)
-            generated = generate(players.generator, config.latent, count, config.seed)
-            critic = plain_critic(config, data.sample_shape, players.critic)
-            record["evaluation"] = _numbers(stick().measure(generated))
-            record["scores"] = scores(critic, real() | {"generated": generated})
-            if step == config.steps:
-                many = generate(players.generator, config.latent, stick().samples, config.seed)
-                record["final"] = _numbers(stick().measure(many))
-                record["final"]["transport"] = transport(critic, real()["test"], generated)
+            record |= evaluate(players, last=step == config.steps)
         if due(config.certify_every, step):
             critic = plain_critic(config, data.sample_shape, players.critic)
             certificate = certify(critic, data.sample_shape, starts=2)
@@ -70,6 +79,11 @@ def bring(config: TrainConfig, data: DataSet) -> Observer:
         return record
 
     return observe
+
+
+def measurable(samples: Float[Tensor, "n *sample"]) -> bool:
+    """Whether the metrics take these: a generator that has diverged may draw anything."""
+    return bool((samples.abs() <= LARGEST).all())
 
 
 @torch.no_grad()

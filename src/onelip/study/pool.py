@@ -15,6 +15,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from onelip.errors import OnelipError
+from onelip.study.starting import release, start_held
 
 Job = TypeVar("Job")
 Tell = Callable[[int], None]
@@ -63,7 +64,7 @@ def _start(job: Job, work: Work[Job]) -> tuple[Connection, BaseProcess]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_body, args=(job, work, theirs), daemon=True)
-    process.start()
+    start_held(process)
     theirs.close()
     return ours, process
 
@@ -78,10 +79,11 @@ def _receive(messages: Connection, process: BaseProcess) -> tuple[bool, Any]:
 
 
 def _body(job: Job, work: Work[Job], messages: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the first process decides
+    release()
     import torch
 
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the first process decides
     with suppress(BrokenPipeError):  # nobody is there to hear it
         try:
             messages.send((True, work(job, lambda done: messages.send((False, done)))))

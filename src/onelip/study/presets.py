@@ -40,6 +40,7 @@ class Preset:
 
 
 PLANAR = ("ring", "grid")
+MOST_SEEDS = 1_000_000  # more would be a slip, and take hours to list
 FIVE, THREE = tuple(range(5)), tuple(range(3))
 
 CONSTRAINTS: Settings = {
@@ -214,7 +215,11 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise ArgumentError("seeds", "numbers and ranges", text, "pass for example --seeds 0-4")
-        seeds += range(int(first), int(last if dash else first) + 1)
+        low, high = int(first), int(last if dash else first)
+        if high - low + len(seeds) >= MOST_SEEDS:
+            requirement = f"at most {MOST_SEEDS:,} numbers"
+            raise ArgumentError("seeds", requirement, text, "pass for example --seeds 0-4")
+        seeds += range(low, high + 1)
     if not seeds or len(set(seeds)) < len(seeds):
         raise ArgumentError("seeds", "one or more different numbers", text, "pass for example --seeds 0-4")
     return tuple(seeds)

@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 
 from onelip.study.jobs import Job, Outcome, Worker
+from onelip.study.starting import release, start_held
 
 
 class ProcessWorker(Worker):
@@ -25,7 +26,7 @@ class ProcessWorker(Worker):
         self.messages, theirs = context.Pipe(duplex=False)
         # Not a daemon: when the engine ends early its workers must still save what they have.
         self.process = context.Process(target=_work, args=(job, theirs, self.stopping), name=job.name)
-        self.process.start()
+        start_held(self.process)
         theirs.close()
 
     def stop(self) -> None:
@@ -55,8 +56,6 @@ class ProcessWorker(Worker):
 
 def _work(job: Job, messages: Connection, stopping: Event) -> None:
     """Body of the process."""
-    from onelip.study.work import perform
-
     asked = False
 
     def ask(*_: object) -> None:
@@ -65,10 +64,13 @@ def _work(job: Job, messages: Connection, stopping: Event) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the engine decides
     signal.signal(signal.SIGTERM, ask)
+    release()
     engine = multiprocessing.parent_process()
 
     def should_stop() -> bool:
         return asked or engine is None or not engine.is_alive() or stopping.is_set()
+
+    from onelip.study.work import perform
 
     with suppress(BrokenPipeError):  # nobody is there to hear it
         messages.send(perform(job, should_stop, messages.send))

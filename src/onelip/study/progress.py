@@ -56,12 +56,12 @@ class RateColumn(TextColumn):
 class BarProgress(Progress):
     def __init__(self, totals: dict[str, int], console: Console):
         self.bars = Bars(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             RateColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[how]}"),
+            TextColumn("{task.fields[how]}", markup=False),
             console=console,
         )
         self.tasks = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from onelip.errors import OnelipError
-from onelip.files import write_json
+from onelip.files import require_place, write_json
 from onelip.gan.config import TrainConfig
 from onelip.gan.run import RunFolder
 from onelip.provenance import provenance
@@ -34,10 +34,12 @@ def run_study(
 ) -> list[Outcome]:
     """Train in OUT/runs what `missing_runs` found that the store (OUT/store) lacks.
 
-    Refuses a folder of other configurations, or in another process's hands: every one is claimed before
-    anything is trained, so that a conflict costs nothing.
+    Refuses a folder of other configurations, or in another process's hands, and OUT or a store where nothing
+    can be written: all is tried before anything is trained, so that a conflict costs nothing.
     """
     store = out / "store" if store is None else store
+    for place in (store / "runs" / "record.json", out / "report.html"):
+        require_place(place)
     jobs = [Job(out / "runs" / name, config, store) for name, config in missing.items()]
     for job in jobs:
         RunFolder(job.path).claim(job.config)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import torch
 
-from onelip.errors import OnelipError
+from onelip.errors import OnelipError, refusal
 from onelip.gan.loop import train
 from onelip.gan.run import RunFolder, RunResult
 from onelip.gan.threads import calibrate
@@ -17,11 +18,15 @@ from onelip.study.presets import PLANAR
 from onelip.study.records import write_record
 from onelip.study.store import read_run
 
+# What torch says of sizes beyond memory, or beyond its integers.
+TOO_LARGE = re.compile("allocate memory|out of memory|overflow", re.IGNORECASE)
+
 
 def perform(job: Job, should_stop: Callable[[], bool], say: Callable[[str], None]) -> Outcome:
     """Train with the job's torch threads, set for the thread that calls; continue where the folder is.
 
-    `should_stop` is asked after every step. What onelip or the system refuses is the outcome's error.
+    `should_stop` is asked after every step. What onelip or the system refuses, and what is too large for this
+    machine, is the outcome's error.
     """
     try:
         torch.set_num_threads(job.threads or _threads(job, say))
@@ -30,7 +35,12 @@ def perform(job: Job, should_stop: Callable[[], bool], say: Callable[[str], None
     except OnelipError as error:
         return Outcome(job, None, str(error))
     except OSError as error:
-        return Outcome(job, None, f"{error.filename or job.path}: {error.strerror}")
+        return Outcome(job, None, refusal(error, job.path))
+    except (MemoryError, RuntimeError, TypeError) as error:
+        said = " ".join(str(error).split())
+        if not isinstance(error, MemoryError) and not TOO_LARGE.search(said):
+            raise
+        return Outcome(job, None, f"too large for this machine ({said[:200]}): choose smaller sizes")
     return Outcome(job, result)
 
 
