@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import tyro
 
@@ -277,7 +277,7 @@ def main() -> None:
     sys.exit(code)
 
 
-def _print_what_the_terminal_can(*streams: TextIO) -> None:
+def _print_what_the_terminal_can(*streams: object) -> None:
     """Letters that an encoding lacks, and names of files that are no text, are replaced, not refused."""
     for stream in streams:
         if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
