@@ -104,12 +104,12 @@ def test_peak_memory_is_what_was_allocated(call, mib):
 
 
 def test_pieces_too_small_for_pages_of_their_own_count():
-    """In a process of their own: a heap with holes, as tests leave it, has room for some in pages it holds."""
+    """In a process of their own: a heap with holes, as tests leave it, has room for some of them."""
     call = "lambda: [torch.ones(2**13) for _ in range(2**10)]"
     script = f"import torch; from benchmarks.memory import peak_mib; print(peak_mib({call}))"
     root = Path(__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
-    assert float(done.stdout) == pytest.approx(32, abs=1)
+    said = subprocess.check_output([sys.executable, "-c", script], cwd=root, text=True)
+    assert float(said) == pytest.approx(32, abs=1)
 
 
 def squares(theory: float) -> Law:
