@@ -143,7 +143,7 @@ def _plan(options: Study, configs: dict[str, TrainConfig], missing: set[str]) ->
 
 
 def _merge(options: Study) -> int:
-    from onelip.study.records import merge
+    from onelip.study.merging import merge
 
     if not options.stores:
         raise ArgumentError("stores", "one or more folders", "none", "onelip study merge A B --into C")

@@ -261,6 +261,7 @@ CASES = [
     ),
     ("C7", "undecided", {"clip": {"rises": True}, "gp": {"rises": True}}, {}, "not settled"),
     ("C7", "depends", {}, {}, "does not: fewer setbacks than clip, fewer setbacks than gp"),
+    ("C7", "depends", {"gp-3": {"status": "diverged"}}, {}, "not settled: generator loss"),
     # C9
     ("C9", "supported", None, disjoint(), ""),
     ("C9", "refuted", None, disjoint(10.0, 10.0, 0.1), ""),

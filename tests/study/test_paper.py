@@ -18,8 +18,9 @@ from onelip.gan.step import train_step
 from onelip.linear.layers import input_shapes, linear_map
 from onelip.study import observers
 from onelip.study.calibrate import expected_seconds, plan
+from onelip.study.merging import merge
 from onelip.study.presets import PRESETS, expand
-from onelip.study.records import is_stored, merge, read_records, write_record
+from onelip.study.records import is_stored, read_records, write_record
 from onelip.study.store import Curve, read_run
 from onelip.transport import wasserstein1
 from tests.gan.conftest import SMALL, timeless

@@ -13,8 +13,9 @@ from onelip.errors import CheckpointError
 from onelip.files import locked
 from onelip.gan.run import RunFolder, RunResult
 from onelip.study.jobs import Job
+from onelip.study.merging import merge
 from onelip.study.mirror import Piece
-from onelip.study.records import WINDOWS, is_stored, merge, put_record, read_records, write_record
+from onelip.study.records import WINDOWS, is_stored, put_record, read_records, write_record
 from onelip.study.report.read import read_study
 from onelip.study.store import StoredRun, read_run
 from onelip.study.study import write_results

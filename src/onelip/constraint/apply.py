@@ -71,25 +71,21 @@ def constrain(
     _check(kind, target, network, soft, tolerance, iterations)
     layers = select(module, only, exclude, allow)
     if kind == "orthogonal":
-        _refuse_shared_kernels(layers)
-        _refuse_weights_of_others(module, layers)
+        _refuse_shared_weights(module, layers)
     shapes = input_shapes(module, input_shape) if input_shape is not None else {}
     level = target if network is None else network ** (1 / _in_series(module, layers, input_shape))
     spectral = partial(SpectralNorm, soft=soft, tolerance=tolerance or TOLERANCE, iterations=iterations)
     maps = {name: _map(kind, name, layer, shapes.get(name)) for name, layer in layers.items()}
 
     def constraint(name: str) -> nn.Module:
-        map = maps[name]
-        if kind != "orthogonal":
-            return spectral(map, level)
-        return _orthogonal(map, level, map.in_shape if name in shapes else None)
+        if kind == "orthogonal":
+            return _orthogonal(maps[name], level, sized=name in shapes)
+        return spectral(maps[name], level)
 
     constraints = _shared(maps, constraint)
     # Only now, so that what is refused is left as it was.
     for name, layer in layers.items():
-        parametrize.register_parametrization(layer, "weight", constraints[name])
-        make_picklable(layer)
-        accept_foreign_checkpoints(layer)
+        _hold(layer, constraints[name])
     if kind != "orthogonal" and len(layers) > 1:
         module.register_forward_pre_hook(PrepareTogether(layers.values()))
     return module
@@ -147,21 +143,25 @@ def _map(kind: str, name: str, layer: nn.Module, shape: tuple[int, ...] | None) 
     return linear_map(layer, ample_shape(layer) if shape is None else shape)
 
 
-def _orthogonal(map: LinearMap, target: float, in_shape: tuple[int, ...] | None) -> nn.Module:
+def _orthogonal(map: LinearMap, target: float, sized: bool) -> nn.Module:
+    """sized: for inputs of the map's size alone, else for those of every size."""
     if isinstance(map, Dense):
         return OrthogonalMatrix(target)
     assert isinstance(map, Convolution), type(map)
-    return OrthogonalKernel(map, target, in_shape)
+    return OrthogonalKernel(map, target, map.in_shape if sized else None)
 
 
-def _refuse_shared_kernels(layers: dict[str, nn.Module]) -> None:
+def _hold(layer: nn.Module, constraint: nn.Module) -> None:
+    parametrize.register_parametrization(layer, "weight", constraint)
+    make_picklable(layer)
+    accept_foreign_checkpoints(layer)
+
+
+def _refuse_shared_weights(module: nn.Module, layers: dict[str, nn.Module]) -> None:
+    """Kernels get new parameters, each layer its own; what is left alone would change with these, or not."""
     kernels = [id(layer.weight) for layer in layers.values() if not isinstance(layer, nn.Linear)]
     if len(set(kernels)) < len(kernels):
         raise ArgumentError("module", "free of kernels that two layers share", "one", "use kind 'spectral'")
-
-
-def _refuse_weights_of_others(module: nn.Module, layers: dict[str, nn.Module]) -> None:
-    """What is left alone would be changed with them, or untied from them."""
     selected = set(layers.values())
     weights = {id(layer.weight): f"{name}.weight" for name, layer in layers.items()}
     for prefix, child in module.named_modules():

@@ -71,7 +71,7 @@ class RunFolder:
         if not (self.path / "result.json").exists():
             return None
         remedy = "delete it to continue from the last checkpoint"
-        return self._read("result.json", remedy, _result_of)
+        return self._read("result.json", remedy, result_of)
 
     def finish(self, result: RunResult) -> RunResult:
         write_json(self.path / "result.json", dataclasses.asdict(result))
@@ -199,7 +199,8 @@ def _step_of(line: bytes) -> int | None:
 # What files hold, as it was written. Each raises TypeError or KeyError for what an edit by hand left.
 
 
-def _result_of(found: Any) -> RunResult:
+def result_of(found: Any) -> RunResult:
+    """A result as JSON holds it."""
     if found["status"] not in ENDS:
         raise TypeError(f"status cannot be {found['status']!r}")
     _counted("step", found["step"])

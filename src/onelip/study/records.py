@@ -43,10 +43,10 @@ from PIL import Image
 from onelip.errors import CheckpointError
 from onelip.files import locked, write_atomically
 from onelip.gan.config import TrainConfig, config_of, differing_fields, said_of
-from onelip.gan.run import RunFolder, RunResult
+from onelip.gan.run import RunFolder, result_of
 from onelip.gan.sampling import png
 from onelip.study.mirror import Piece, put
-from onelip.study.plane import Plane, plane_path, write_plane
+from onelip.study.plane import Plane, write_plane
 from onelip.study.presets import PLANAR
 from onelip.study.store import Curve, StoredRun, read_run
 
@@ -79,28 +79,28 @@ def write_record(store: Path, run: StoredRun, plane: Plane | None = None) -> Non
         "curves": {name: _plain(name, curve) for name, curve in thinned(run.curves).items()},
     }
     content = json.dumps(record, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
-    with _entry(store, run.name, run.config) as missing:
+    with entry(store, run.name, run.config) as missing:
         if not missing:
             return
         (store / "samples").mkdir(exist_ok=True)
         if run.config.seed == 0 and run.pictures:
-            write_atomically(_strip_path(store, run.setting), png(strip(run)))
+            write_atomically(strip_path(store, run.setting), png(strip(run)))
         if plane is not None:
             write_plane(store, run.setting, plane)
-        write_atomically(_path(store, run.name), content.encode() + b"\n")
+        write_atomically(record_path(store, run.name), content.encode() + b"\n")
 
 
 def put_record(store: Path, name: str, config: TrainConfig, pieces: Sequence[Piece]) -> None:
     """The same of what was written elsewhere, the files of one run."""
     if pieces:
-        with _entry(store, name, config) as missing:
+        with entry(store, name, config) as missing:
             put(store, pieces if missing else ())
 
 
 @contextmanager
-def _entry(store: Path, name: str, config: TrainConfig) -> Iterator[bool]:
+def entry(store: Path, name: str, config: TrainConfig) -> Iterator[bool]:
     """Alone with the records of a store: whether it lacks this run. Raises as `is_stored` does."""
-    path = _path(store, name)
+    path = record_path(store, name)
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path):
         yield not is_stored(store, name, config)
@@ -113,23 +113,23 @@ def read_records(store: Path) -> dict[str, StoredRun]:
 
 def read_record(store: Path, name: str) -> StoredRun:
     """One run of the store; CheckpointError where its file is not what was written."""
-    path = _path(store, name)
+    path = record_path(store, name)
     try:
         record = json.loads(path.read_text())
         curves = {metric: _curve(plain) for metric, plain in record["curves"].items()}
-        config, result = config_of(record["config"]), RunResult(**record["result"])
+        config, result = config_of(record["config"]), result_of(record["result"])
         summary = record["summary"]
         if lacking := _SUMMARY - summary.keys():
             raise KeyError(*sorted(lacking))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} is damaged ({error}): delete it to train the run again") from None
-    picture = _strip_path(store, name.rpartition("-")[0])
+    picture = strip_path(store, name.rpartition("-")[0])
     return StoredRun(name, config, result, curves, summary, (picture,) if picture.exists() else ())
 
 
 def is_stored(store: Path, name: str, config: TrainConfig) -> bool:
     """Whether the store holds this run; CheckpointError where it holds another under the same name."""
-    if not _path(store, name).exists():
+    if not record_path(store, name).exists():
         return False
     there = dataclasses.asdict(read_record(store, name).config)
     differing = differing_fields(there, dataclasses.asdict(config))
@@ -146,56 +146,6 @@ def fuller(record: StoredRun, folder: Path) -> StoredRun:
     there = RunFolder(folder)
     same = not differing_fields(dataclasses.asdict(there.config()), dataclasses.asdict(record.config))
     return read_run(folder) if same and there.result() == record.result else record
-
-
-def merge(sources: list[Path], into: Path) -> int:
-    """Copy what `into` lacks from the other stores; how many runs. Nothing is copied where two contradict.
-
-    Two runs of a name contradict in their configurations, or where one finished and the other diverged; the
-    numbers of one run on two machines differ by nature, and those that are there already stay. Raises
-    CheckpointError for a contradiction, a damaged record and a folder without runs.
-    """
-    found: dict[str, tuple[Path, StoredRun]] = {}
-    for source in sources:
-        paths = sorted((source / "runs").glob("*.json"))
-        if not paths:
-            raise CheckpointError(f"{source} is no store of runs: name the folder that holds runs/*.json")
-        for path in paths:
-            run = read_record(source, path.stem)
-            first, _ = found.setdefault(path.stem, (source, run))
-            for store in {first, into}:
-                _require_alike(store, run, source)
-    return sum(_copy(name, run.config, source, into) for name, (source, run) in found.items())
-
-
-def _require_alike(store: Path, run: StoredRun, source: Path) -> None:
-    """Raises CheckpointError where the store holds another run of this name, or one that ended otherwise."""
-    if not is_stored(store, run.name, run.config):
-        return
-    there, here = (record.summary["status"] for record in (read_record(store, run.name), run))
-    if there != here:
-        said = f"{run.name} {there} in {store} and {here} in {source}"
-        raise CheckpointError(f"{said}: delete the record that is not to count")
-
-
-def _copy(name: str, config: TrainConfig, source: Path, into: Path) -> bool:
-    with _entry(into, name, config) as missing:
-        if missing:
-            _copy_pictures(source, into, name)  # before the record, which says that all is there
-            write_atomically(_path(into, name), _path(source, name).read_bytes())
-    return missing
-
-
-def _copy_pictures(source: Path, into: Path, name: str) -> None:
-    """What the store draws of a setting comes from its run of seed 0, and goes where that goes."""
-    setting, _, seed = name.rpartition("-")
-    if seed != "0":
-        return
-    for picture in (_strip_path(source, setting), plane_path(source, setting)):
-        if picture.exists():
-            copy = into / picture.relative_to(source)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(copy, picture.read_bytes())
 
 
 def thinned(curves: dict[str, Curve], windows: int = WINDOWS) -> dict[str, Curve]:
@@ -295,9 +245,9 @@ def _curve(plain: dict[str, Any]) -> Curve:
     )
 
 
-def _path(store: Path, name: str) -> Path:
+def record_path(store: Path, name: str) -> Path:
     return store / "runs" / f"{name}.json"
 
 
-def _strip_path(store: Path, setting: str) -> Path:
+def strip_path(store: Path, setting: str) -> Path:
     return store / "samples" / f"{setting}.png"

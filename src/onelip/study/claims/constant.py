@@ -7,7 +7,7 @@ import math
 from onelip.study.claims.evidence import Evidence, Measure, Needs
 from onelip.study.claims.measures import BOUNDS, frechet, largest, last
 from onelip.study.claims.statistics import Estimate, PerSeed, difference, geometric_mean, lowest, mean, ratio
-from onelip.study.claims.verdict import Claim, State, Verdict, above, certain, combine, every
+from onelip.study.claims.verdict import Claim, State, Verdict, above, combine, every
 from onelip.study.presets import CONSTRAINTS, PRESETS
 from onelip.study.store import StoredRun
 
@@ -121,7 +121,7 @@ def product(evidence: Evidence) -> Verdict:
         at_most[critic], at_least[critic] = geometric_mean(slack), geometric_mean(proved)
         numbers |= {f"product over witness, {critic}": at_most[critic]}
         numbers |= {f"product over certificate, {critic}": at_least[critic]}
-    loosest = max(at_least, key=lambda name: at_least[name].value)
+    loosest = max(at_least, key=lambda name: (at_least[name].seeds > 0, at_least[name].value))
     name = f"product over certificate, {loosest}"
     effect = numbers.pop(name)
     assert isinstance(effect, Estimate)
@@ -132,7 +132,7 @@ def product(evidence: Evidence) -> Verdict:
         ", ".join(n.replace(", ", " of ") for n, s in parts.items() if s == state)
         for state in ("holds", "fails", "open")
     )
-    word, _ = combine({**parts, "a bound": certain(sound)})
+    word, _ = combine({**parts, "a bound": "holds"})
     rest = f"; neither shown: {between}" if between else ""
     reason = f"a bound wherever it was checked; tight: {tight or 'none'}; loose: {loose or 'none'}{rest}"
     return Verdict(word, "" if word == "supported" else reason, effect, name, numbers)

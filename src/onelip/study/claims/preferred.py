@@ -43,12 +43,8 @@ def judge(evidence: Evidence) -> Verdict:
     by_clocks = numbers[f"{rival} over {ours} by median clocks"] = ratio(again[rival], again[ours])
     numbers |= {f"recall, {ours} minus {name}": recall[name] for name in (rival, *RIVALS)}
     numbers |= {f"seeds that fail, {name}": count for name, count in failed.items()}
-    numbers |= {
-        f"Fréchet distance at equal time, {name}": geometric_mean(distances[name]) for name in SETTINGS
-    }
-    numbers |= {
-        f"Fréchet distance at equal time, {name} over {ours}": found for name, found in against.items()
-    }
+    numbers |= {f"{AT_EQUAL_TIME}, {name}": geometric_mean(distances[name]) for name in SETTINGS}
+    numbers |= {f"{AT_EQUAL_TIME}, {name} over {ours}": found for name, found in against.items()}
     numbers |= {f"recall, {name}": mean(recalls[name]) for name in SETTINGS}
     final = {n: geometric_mean(v) for n, v in frechet(evidence, tuple(SETTINGS)).items()}
     numbers |= {f"Fréchet distance after all steps, {name}": found for name, found in final.items()}

@@ -132,9 +132,9 @@ def stable(evidence: Evidence) -> Verdict:
         seeds = evidence.seeds("sn", rival)
         back = difference(evidence.of("sn", setbacks(FRECHET)), evidence.of(rival, setbacks(FRECHET)))
         numbers[f"setbacks, sn minus {rival}"] = back
-        # Where the rival has none, there is nothing to undercut.
-        beaten = any(evidence.of(rival, setbacks(FRECHET)).values())
-        parts[f"fewer setbacks than {rival}"] = below(back, 0.0, seeds) if beaten else "fails"
+        # Fewer than none is not possible; of a rival that diverged the number is not known.
+        none_to_undercut = back.seeds == seeds and not any(evidence.of(rival, setbacks(FRECHET)).values())
+        parts[f"fewer setbacks than {rival}"] = "fails" if none_to_undercut else below(back, 0.0, seeds)
         for player, (bound, word) in product(PLAYERS, BOUNDS.items()):
             found = _over(evidence, "sn", rival, deviation(f"{player}_loss", bound, local=True))
             numbers[f"local deviation of the {player} loss, {word} constants, sn over {rival}"] = found
