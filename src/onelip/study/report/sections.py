@@ -28,7 +28,7 @@ def claims_html(claims: dict[str, Any]) -> str:
     counts = Counter(claim["verdict"] for claim in claims.values())
     said = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
     intro = (
-        f"<p>{len(claims)} claims, each with a criterion that was fixed as code: {escape(said)}. "
+        f"<p>{len(claims)} claims, each with a criterion in code: {escape(said)}. "
         "Brackets hold 95 % intervals over seeds.</p>"
     )
     return _section("claims", "Claims", intro + "".join(_claim(*item) for item in claims.items()))

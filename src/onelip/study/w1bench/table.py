@@ -8,12 +8,13 @@ from rich import box
 from rich.table import Table
 
 from onelip.study.rounding import rounded
-from onelip.study.w1bench.published import published
+from onelip.study.w1bench.published import COMPARABLE, published
 
 WIDTH = 130  # of the widest row
 HEADS = ("D", "N", "critic", "seed", "cos", "best", "L²", "best", "Ŵ₁", "error, %", "Lipschitz ≤", "s")
 CAPTION = (
-    "± standard errors. best: the best of 11 published solvers on another pair of that size, as context. "
+    "± standard errors. best: the best of 11 published solvers on another pair of that size, as context; "
+    f"scored by another arithmetic below D = {COMPARABLE}. "
     "s: processor seconds of training."
 )
 
