@@ -272,6 +272,16 @@ def test_short_formats_are_no_other_function(dtype, cast):
     assert certify(Function(lambda x: (1.5 * x.to(cast)).float()), (3,), starts=0).upper < 1.501
 
 
+def test_what_rounding_alone_tells_apart_is_no_other_function():
+    """Zero but for the rounding of float64, which differs with the size of the batch."""
+
+    def nothing(x):
+        k = 49 if x.shape[0] == 1 else 47
+        return x / k * k - x
+
+    assert certify(Function(nothing), (3,), starts=0).upper < 1e-9
+
+
 @pytest.mark.parametrize("wrap", [lambda y: (y,), lambda y: [y], lambda y: {"logits": y}])
 def test_the_one_output_may_be_wrapped(wrap):
     assert certify(Function(lambda x: wrap(torch.relu(x))), (3,), starts=1).upper == 1

@@ -138,6 +138,7 @@ def _rounding(eps: float, generator: torch.Generator) -> Callable[[Tensor], Tens
     def rounded(value: Tensor) -> Tensor:
         if not value.is_floating_point():
             return value
-        return value * (1 + eps * (2 * torch.randint(2, value.shape, generator=generator) - 1))
+        signs = 2 * torch.randint(2, value.shape, generator=generator) - 1
+        return value * (1 + eps * signs.to(value))  # whole numbers times eps would be float32, and 1 + it 1
 
     return rounded
