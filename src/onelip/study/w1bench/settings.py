@@ -149,7 +149,7 @@ def _sorted(dim: int, funnels: int, width: int | None) -> dict[str, Any]:
     """Layers of a sorting network: the largest ⟨x, wᵢ⟩ says which centre is near, once each has a row."""
     width = width or 2 * dim
     return {
-        "steps": min(12_000, 1_000 * funnels),
+        "steps": min(16_000, 1_000 * funnels),
         "batch": 1024,
         "width": width,
         "depth": 2,
