@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from onelip.study import comparisons
 from onelip.study import figures as study
 from onelip.study.claims.evidence import read_evidence
-from onelip.study.store import StoredRun
+from onelip.study.runs import StoredRun
 from onelip.study.theory import figures as theory
 
 HERE = Path(__file__).parent

@@ -36,7 +36,7 @@ from onelip.study.claims.measures import explosive_share, growth, largest, last,
 from onelip.study.claims.statistics import PerSeed, ratio
 from onelip.study.presets import CONSTRAINTS, PRESETS, expand
 from onelip.study.rounding import Bound
-from onelip.study.store import StoredRun
+from onelip.study.runs import StoredRun
 from paper.experiments import of_norms, of_published_arithmetic, of_soundness, of_theory, of_w1
 from paper.sentences import claim_words, each, groups_state, ranking, seeds_of
 from paper.text import number

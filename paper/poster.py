@@ -16,8 +16,8 @@ from PIL import Image, ImageOps
 
 from onelip.study.claims.evidence import Evidence, is_finished, read_evidence
 from onelip.study.figures import METHOD_COLORS, METHOD_TITLES, by_method, curves_of
-from onelip.study.records import STRIP_ROWS
-from onelip.study.store import StoredRun
+from onelip.study.runs import StoredRun
+from onelip.study.store import STRIP_ROWS
 from onelip.study.theory.figures import LOSS_COLORS
 from paper.numbers import claims_of, finite
 from paper.sentences import VERDICTS

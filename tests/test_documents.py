@@ -22,8 +22,8 @@ from onelip.study.claims.evidence import digest
 from onelip.study.coverage import markdown
 from onelip.study.figures import STYLE, save_figure
 from onelip.study.gallery import draw_all
-from onelip.study.records import read_records
 from onelip.study.rounding import rounded
+from onelip.study.store import read_records
 from onelip.study.w1bench.published import COMPARABLE, published
 from onelip.study.w1bench.records import by_pair
 from onelip.study.w1bench.standing import pairs_ahead, runs_ahead_of_published, sizes_ahead_of_published

@@ -7,7 +7,7 @@ import pytest
 
 HEAVY = ("torch", "numpy", "scipy", "ot", "matplotlib", "plotly", "PIL", "pooch", "tensorboard")
 EVERY_NAME = "import onelip\nfor name in [*onelip.__all__, 'transport']: getattr(onelip, name)"
-RUN = "import onelip.gan.loop, onelip.study.observers, onelip.study.plane, onelip.study.records"
+RUN = "import onelip.gan.loop, onelip.study.observers, onelip.study.plane, onelip.study.store"
 PAGE = "import onelip.study.gallery, onelip.study.report.page"
 HELP = """
 from onelip.cli import main

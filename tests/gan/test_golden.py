@@ -15,8 +15,8 @@ import torch
 
 from onelip.data.sets import ImageSet
 from onelip.gan.config import METHODS, TrainConfig
+from onelip.gan.flat import flatten
 from onelip.gan.loop import train
-from onelip.gan.records import flatten
 from onelip.gan.run import RunFolder
 from tests.gan.conftest import CLOCK
 

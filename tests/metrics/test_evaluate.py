@@ -17,9 +17,9 @@ from onelip.data import load, to_pixels
 from onelip.errors import ArgumentError, CheckpointError
 from onelip.files import write_json
 from onelip.gan.config import TrainConfig
-from onelip.gan.exported import finished_generator
 from onelip.gan.loop import train
 from onelip.gan.run import RunFolder, RunResult
+from onelip.gan.weights import finished_generator
 from onelip.metrics import Extractor, digit_extractor
 from onelip.study.digits import TRAINED_ON
 from onelip.study.evaluate import evaluate_run, table

@@ -9,7 +9,7 @@ import pytest
 from onelip.gan.run import RunResult
 from onelip.study.claims.evidence import Evidence
 from onelip.study.presets import CONSTRAINTS, PRESETS
-from onelip.study.records import read_records
+from onelip.study.store import read_records
 from paper.build import ROOT
 from paper.numbers import METRICS, constants, costs, finite, layer_factors, of_groups, of_runs
 from paper.parts import PARTS, floats

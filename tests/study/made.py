@@ -11,8 +11,8 @@ from onelip.gan.config import TrainConfig
 from onelip.gan.run import RunFolder, RunResult
 from onelip.gan.sampling import png
 from onelip.provenance import provenance
-from onelip.study.records import write_record
-from onelip.study.store import read_run
+from onelip.study.runs import read_run
+from onelip.study.store import write_record
 
 STEPS, EVERY, SIDE = 40, 3, 8
 FINISHED = RunResult("finished", STEPS)

@@ -34,8 +34,8 @@ from onelip.study.claims.statistics import Estimate, difference, mean, proportio
 from onelip.study.claims.table import CLAIMS
 from onelip.study.claims.verdict import MINIMUM_SEEDS, combine, decide
 from onelip.study.presets import expand
-from onelip.study.records import WINDOWS, write_record
-from onelip.study.store import Curve, StoredRun
+from onelip.study.runs import Curve, StoredRun
+from onelip.study.store import WINDOWS, write_record
 from onelip.study.theory.disjoint import DisjointConfig
 
 BY_KEY = {claim.key: claim for claim in CLAIMS}

@@ -19,7 +19,7 @@ from onelip.study.comparisons import by_setting, cost, knobs, plane, sensitivity
 from onelip.study.gallery import draw_all
 from onelip.study.plane import POINTS, SIDE, Plane, centres, plane_of, read_plane, write_plane
 from onelip.study.presets import expand
-from onelip.study.store import StoredRun
+from onelip.study.runs import StoredRun
 
 
 def runs_of(groups, frechet=lambda config: 10.0, seconds=lambda config: 1.0, **choice):

@@ -7,7 +7,7 @@ import pytest
 from onelip.gan.run import RunResult
 from onelip.study.coverage import SECOND, markdown, ours, published
 from onelip.study.presets import expand
-from onelip.study.store import StoredRun
+from onelip.study.runs import StoredRun
 
 
 def runs(groups, last):

@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 
 from onelip.gan.run import RunResult
 from onelip.study.figures import METHOD_TITLES, draw_curves, logarithmic, panels, samples
-from onelip.study.records import read_record, write_record
-from onelip.study.store import Curve, read_run
+from onelip.study.runs import Curve, read_run
+from onelip.study.store import read_record, write_record
 from tests.study import made
 
 EVERY_STEP, WINDOWS = np.arange(1.0, 1501.0), np.arange(50.0, 1501.0, 50.0)

@@ -20,8 +20,8 @@ from onelip.study import observers
 from onelip.study.calibrate import expected_seconds, plan
 from onelip.study.merging import merge
 from onelip.study.presets import PRESETS, expand
-from onelip.study.records import is_stored, read_records, write_record
-from onelip.study.store import Curve, read_run
+from onelip.study.runs import Curve, read_run
+from onelip.study.store import is_stored, read_records, write_record
 from onelip.transport import wasserstein1
 from tests.gan.conftest import SMALL, timeless
 
@@ -261,7 +261,7 @@ def test_stores_merge_into_one_and_contradictions_into_none(stored, tmp_path):
 
 
 def test_thinned_curves_keep_means_spread_and_every_bound():
-    from onelip.study.records import WINDOWS, thinned
+    from onelip.study.store import WINDOWS, thinned
 
     steps = np.arange(1.0, 1201.0)
     values = np.random.default_rng(0).normal(size=1200)

@@ -15,12 +15,12 @@ from onelip import cli
 from onelip.errors import ArgumentError, CheckpointError, DataError
 from onelip.gan.run import RunResult
 from onelip.study.figures import LAYER_COLORS, METHOD_COLORS
-from onelip.study.records import read_records, strip_rows, thinned, write_record
 from onelip.study.report import numbers
 from onelip.study.report.numbers import PICTURES, groups_of, looks, norm_products, page_data
 from onelip.study.report.page import embedded, report_html
 from onelip.study.report.read import read_claims, read_study, read_w1bench
-from onelip.study.store import Curve, read_run
+from onelip.study.runs import Curve, read_run
+from onelip.study.store import read_records, strip_rows, thinned, write_record
 from tests.study import made
 
 

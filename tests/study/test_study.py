@@ -29,8 +29,8 @@ from onelip.study.jobs import Job, Outcome
 from onelip.study.presets import expand, parse_seeds
 from onelip.study.processes import ProcessWorker
 from onelip.study.progress import BarProgress, LineProgress, progress_for
-from onelip.study.records import write_record
-from onelip.study.store import read_run
+from onelip.study.runs import read_run
+from onelip.study.store import write_record
 from onelip.study.study import missing_runs, run_study
 from onelip.study.work import perform
 from tests.gan.conftest import assert_same_run

@@ -18,14 +18,14 @@ from onelip.data import load
 from onelip.data.sets import DataSet
 from onelip.gan.checkpoint import load_newest, save_checkpoint
 from onelip.gan.config import TrainConfig
-from onelip.gan.exported import export_weights
+from onelip.gan.flat import flatten
 from onelip.gan.observe import Observer, nothing, observe_gradients, observe_layers
 from onelip.gan.players import Players, build_players, run_device
-from onelip.gan.records import flatten
 from onelip.gan.run import RunFolder, RunResult
 from onelip.gan.sampling import GRID_COUNT, generate, write_grid
 from onelip.gan.step import train_step
 from onelip.gan.tensorboard import scalar_writer
+from onelip.gan.weights import export_weights
 from onelip.provenance import provenance
 
 

@@ -24,7 +24,7 @@ from typing import Any, Literal, TypeVar
 from onelip.errors import CheckpointError
 from onelip.files import write_json
 from onelip.gan.config import TrainConfig, config_of, differing_fields, said_of
-from onelip.gan.records import flatten
+from onelip.gan.flat import flatten
 
 TAIL_BYTES = 65_536
 BEGUN = ("starts.json", "metrics.jsonl", "checkpoints", "result.json")  # what only a run leaves

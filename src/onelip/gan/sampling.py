@@ -19,10 +19,10 @@ from onelip.data.sets import to_pixels
 from onelip.errors import ArgumentError, CheckpointError
 from onelip.files import write_atomically
 from onelip.gan.checkpoint import load_newest
-from onelip.gan.exported import finished_generator, generator_of
 from onelip.gan.observe import frozen_statistics
 from onelip.gan.random import Stream, generator_for
 from onelip.gan.run import RunFolder
+from onelip.gan.weights import finished_generator, generator_of
 
 GRID_COUNT = 64
 PLANE_PIXELS = 256

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from onelip.gan.records import flatten
+from onelip.gan.flat import flatten
 
 
 @contextmanager

@@ -22,8 +22,8 @@ from onelip.gan.checkpoint import checkpoints, step_of
 from onelip.gan.run import RunFolder, RunResult
 from onelip.study.jobs import Job, Outcome, Start, Worker
 from onelip.study.mirror import everything, put
-from onelip.study.records import put_record
 from onelip.study.station import Station
+from onelip.study.store import put_record
 
 MOST_LOSSES = 5  # in a row, without a new checkpoint between them
 CONNECT_SECONDS = 5.0

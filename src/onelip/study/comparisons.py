@@ -19,7 +19,7 @@ from onelip.study.figures import (
 )
 from onelip.study.plane import Plane, centres, read_plane
 from onelip.study.presets import MIYATO, PLANAR, PRESETS
-from onelip.study.store import StoredRun
+from onelip.study.runs import StoredRun
 
 PAPER = PRESETS["paper"].groups
 FRECHET = "final/frechet_distance"

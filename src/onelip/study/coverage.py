@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from onelip.study.presets import PRESETS
-from onelip.study.store import StoredRun
+from onelip.study.runs import StoredRun
 
 SECOND = {"ring": ("share within 3σ", "share"), "grid": ("share within 3σ", "share"),
           "stacked-mnist": ("KL, nats", "kl")}  # fmt: skip

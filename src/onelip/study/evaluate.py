@@ -11,10 +11,10 @@ from torch import nn
 
 from onelip.errors import ArgumentError
 from onelip.gan.config import require_seed
-from onelip.gan.exported import finished_generator
 from onelip.gan.players import available_device
 from onelip.gan.run import RunFolder
 from onelip.gan.sampling import generate, require_room
+from onelip.gan.weights import finished_generator
 from onelip.metrics.images import Extractor
 from onelip.named import named
 from onelip.provenance import provenance

@@ -16,8 +16,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from PIL import Image
 
 from onelip.files import write_atomically
-from onelip.study.records import drawn_steps
-from onelip.study.store import Curve, StoredRun
+from onelip.study.runs import Curve, StoredRun
+from onelip.study.store import drawn_steps
 
 MARKED_POINTS = 20  # curves of fewer points show where they were measured
 NARROW = 30.0  # a logarithmic axis with less between its ends has no two powers of ten to label

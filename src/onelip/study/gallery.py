@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from onelip.study.comparisons import cost, knobs, losses, plane, sensitivity
 from onelip.study.figures import FIGURES, NEEDS, STYLE, by_method, save_figure
-from onelip.study.store import StoredRun
+from onelip.study.runs import StoredRun
 
 
 def draw_all(runs: list[StoredRun], store: Path) -> dict[str, Figure]:

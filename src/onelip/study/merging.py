@@ -8,8 +8,8 @@ from onelip.errors import CheckpointError
 from onelip.files import write_atomically
 from onelip.gan.config import TrainConfig
 from onelip.study.plane import plane_path
-from onelip.study.records import entry, is_stored, read_record, record_path, strip_path
-from onelip.study.store import StoredRun
+from onelip.study.runs import StoredRun
+from onelip.study.store import entry, is_stored, read_record, record_path, strip_path
 
 
 def merge(sources: list[Path], into: Path) -> int:

@@ -14,10 +14,10 @@ from onelip.data import load
 from onelip.data.sets import PlanarMixture
 from onelip.errors import CheckpointError
 from onelip.files import write_atomically
-from onelip.gan.exported import final_weights, finished_generator, fitted
 from onelip.gan.players import build_players, plain_critic
 from onelip.gan.run import RunFolder
 from onelip.gan.sampling import generate
+from onelip.gan.weights import final_weights, finished_generator, fitted
 
 POINTS, SIDE = 500, 41
 MARGIN = 1.5  # how far the grid reaches, in units of the outermost centre's coordinates

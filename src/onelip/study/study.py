@@ -14,9 +14,9 @@ from onelip.study.gallery import write_figures
 from onelip.study.jobs import Job, Outcome, Start
 from onelip.study.processes import ProcessWorker
 from onelip.study.progress import Progress
-from onelip.study.records import fuller, is_stored, read_record
 from onelip.study.report.page import write_report
-from onelip.study.store import StoredRun, read_run
+from onelip.study.runs import StoredRun, read_run
+from onelip.study.store import fuller, is_stored, read_record
 
 
 def missing_runs(configs: dict[str, TrainConfig], store: Path) -> dict[str, TrainConfig]:

@@ -15,8 +15,8 @@ from onelip.study.jobs import Job, Outcome
 from onelip.study.observers import bring
 from onelip.study.plane import plane_of
 from onelip.study.presets import PLANAR
-from onelip.study.records import write_record
-from onelip.study.store import read_run
+from onelip.study.runs import read_run
+from onelip.study.store import write_record
 
 # What torch says of sizes beyond memory, or beyond its integers.
 TOO_LARGE = re.compile("allocate memory|out of memory|overflow", re.IGNORECASE)

@@ -9,7 +9,7 @@ from onelip.study.claims.measures import BOUNDS, frechet, largest, last
 from onelip.study.claims.statistics import Estimate, PerSeed, difference, geometric_mean, lowest, mean, ratio
 from onelip.study.claims.verdict import Claim, State, Verdict, above, combine, every
 from onelip.study.presets import CONSTRAINTS, PRESETS
-from onelip.study.store import StoredRun
+from onelip.study.runs import StoredRun
 
 SLACK = 1.01
 TIGHT = 2.0

@@ -7,7 +7,7 @@ from onelip.study.claims.measures import mixed_machines, seconds
 from onelip.study.claims.statistics import Estimate, ratio
 from onelip.study.claims.verdict import Claim, State, Verdict, below, combine, every
 from onelip.study.presets import PRESETS
-from onelip.study.store import StoredRun
+from onelip.study.runs import StoredRun
 
 MEMORY_MARGIN = 1.02
 METHODS = ("gp", "sn", "sn-operator")

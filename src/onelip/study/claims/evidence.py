@@ -14,8 +14,8 @@ from onelip.errors import CheckpointError
 from onelip.gan.config import TrainConfig, differing_fields, said_of
 from onelip.study.claims.statistics import PerSeed
 from onelip.study.presets import PRESETS, expand
-from onelip.study.records import read_records
-from onelip.study.store import StoredRun
+from onelip.study.runs import StoredRun
+from onelip.study.store import read_records
 from onelip.study.theory.run import experiments, measured
 
 PRESET = "paper"

@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from onelip.study.claims.evidence import Evidence, Measure, is_finished
 from onelip.study.claims.statistics import PerSeed
-from onelip.study.store import StoredRun
+from onelip.study.runs import StoredRun
 
 BOUNDS = {"upper": "proved", "lower": "witnessed"}
 SHARE = 0.1  # of the training, at its start and at its end

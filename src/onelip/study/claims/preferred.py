@@ -18,7 +18,7 @@ from onelip.study.claims.measures import (
 from onelip.study.claims.statistics import Estimate, PerSeed, difference, geometric_mean, lowest, mean, ratio
 from onelip.study.claims.verdict import Claim, Verdict, above
 from onelip.study.presets import PRESETS
-from onelip.study.store import StoredRun
+from onelip.study.runs import StoredRun
 
 GROUPS = ("main", "losses", "baseline")
 SETTINGS = {name: f for g in GROUPS for name, f in PRESETS["paper"].groups[g].settings.items()}

@@ -22,8 +22,8 @@ from onelip.study.claims.measures import (
 from onelip.study.claims.statistics import Estimate, PerSeed, difference, mean, proportion, ratio
 from onelip.study.claims.verdict import Claim, State, Verdict, above, below, certain, combine
 from onelip.study.presets import MIYATO
-from onelip.study.records import WINDOWS
-from onelip.study.store import EXPLOSION, StoredRun
+from onelip.study.runs import EXPLOSION, StoredRun
+from onelip.study.store import WINDOWS
 
 EXPLOSIVE_SHARE = 0.01
 STEADY = -0.5

@@ -11,9 +11,9 @@ import numpy as np
 
 from onelip.study.figures import LAYER_COLORS, METHOD_COLORS, METHOD_TITLES, SMOOTHING_SHARE, layer_names
 from onelip.study.presets import PRESETS
-from onelip.study.records import DIGITS, WINDOWS, drawn_steps, strip_rows, thinned
 from onelip.study.rounding import Bound, rounded
-from onelip.study.store import Curve, StoredRun
+from onelip.study.runs import Curve, StoredRun
+from onelip.study.store import DIGITS, WINDOWS, drawn_steps, strip_rows, thinned
 
 VALUES = 150_000  # of all curves together, about, so that the page stays a few megabytes
 MOST_POINTS = 1_000  # of one curve

@@ -16,7 +16,7 @@ from onelip.study.figures import METHOD_COLORS
 from onelip.study.report.numbers import page_data
 from onelip.study.report.read import read_claims, read_w1bench
 from onelip.study.report.sections import claims_html, configs_html, numbers_html, w1_html
-from onelip.study.store import StoredRun
+from onelip.study.runs import StoredRun
 
 LINKS = {
     "numbers": "Numbers",

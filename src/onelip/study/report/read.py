@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from onelip.errors import ArgumentError, CheckpointError, DataError
-from onelip.study.records import fuller, read_records
-from onelip.study.store import StoredRun, read_run
+from onelip.study.runs import StoredRun, read_run
+from onelip.study.store import fuller, read_records
 from onelip.study.w1bench.records import read_records as read_benchmark
 
 _CLAIM = {

@@ -11,7 +11,7 @@ from typing import Any
 from onelip.provenance import shown
 from onelip.study.claims.run import number
 from onelip.study.claims.statistics import Estimate
-from onelip.study.store import StoredRun
+from onelip.study.runs import StoredRun
 from onelip.study.table import cells, columns
 from onelip.study.w1bench.table import CAPTION, HEADS, row
 

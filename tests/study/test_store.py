@@ -15,9 +15,9 @@ from onelip.gan.run import RunFolder, RunResult
 from onelip.study.jobs import Job
 from onelip.study.merging import merge
 from onelip.study.mirror import Piece
-from onelip.study.records import WINDOWS, is_stored, put_record, read_records, write_record
 from onelip.study.report.read import read_study
-from onelip.study.store import StoredRun, read_run
+from onelip.study.runs import StoredRun, read_run
+from onelip.study.store import WINDOWS, is_stored, put_record, read_records, write_record
 from onelip.study.study import write_results
 from onelip.study.work import perform
 from tests.study import made
@@ -143,7 +143,7 @@ def merge_it(store: Path, run: StoredRun) -> None:
     source = store.with_name("source")
     write_record(source, run)
     looks = iter((False, False, True))
-    with mock.patch("onelip.study.records.is_stored", lambda *there: next(looks) and is_stored(*there)):
+    with mock.patch("onelip.study.store.is_stored", lambda *there: next(looks) and is_stored(*there)):
         merge([source], store)
 
 
