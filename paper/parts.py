@@ -51,7 +51,7 @@ PARTS = {
         "baseline. A curve a run; load on the machine stretched the seconds of several.",
         losses,
         "Other losses, and the relativistic baseline: generator steps, critic steps before each; means over "
-        "seeds, ranges in parentheses.",
+        "seeds, ranges in parentheses. Load on the machine stretched the seconds of several runs.",
     ),
     "modes": Part(
         ("ring", "grid", "stacked"),

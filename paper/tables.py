@@ -136,7 +136,7 @@ def setup() -> str:
 def estimated(config: TrainConfig) -> str:
     """How the norm is kept up to date while the critic trains."""
     if config.tolerance is not None:
-        return f"iterated to {percent(config.tolerance, 1)}"
+        return f"aimed at {percent(config.tolerance, 1)}"
     return f"power iterations: {config.power_iterations}"
 
 

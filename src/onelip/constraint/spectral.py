@@ -45,9 +45,9 @@ class SpectralNorm(nn.Module):
     soft: divide only where σ exceeds the target. tolerance: how far σ may lag behind a moving weight,
     relative. iterations: a fixed number of steps for each change of the weight in training instead.
 
-    σ is an estimate from below: the norm may exceed the target by the tolerance or so while the weight
-    moves, by far less at rest; `bake` divides by a proved bound. A zero weight stays zero, and its gradient
-    is that of W ↦ W.
+    σ is an estimate from below: the norm may exceed the target by several times the tolerance while the
+    weight moves fast, by far less at rest; `bake` divides by a proved bound. A zero weight stays zero, and
+    its gradient is that of W ↦ W.
 
     >>> from onelip.linear.maps import Dense
     >>> weight = torch.diag(torch.tensor([4.0, 2.0]))

@@ -23,7 +23,7 @@ OPTIMIZERS = ("adam", "rmsprop")
 # takes 900 generator steps where the papers took 100,000 (the README's table has both).
 # clip: Arjovsky, Chintala, Bottou 2017. gp: Gulrajani et al. 2017. sn: Miyato et al. 2018.
 # r1r2: Huang et al. 2024 (with the relativistic loss). none: the optimizer of gp, so that only the constraint
-# differs; orthogonal: that of sn, for the same reason.
+# differs; orthogonal: that of sn; its activation differs too.
 METHODS: dict[str, dict[str, Any]] = {
     "none": {"optimizer": "adam", "critic_lr": 5e-4, "generator_lr": 5e-4, "beta1": 0.0, "beta2": 0.9},
     "clip": {"optimizer": "rmsprop", "critic_lr": 5e-4, "generator_lr": 5e-4, "beta1": 0.0, "beta2": 0.99},

@@ -107,7 +107,7 @@ def cone_pair(
     radius: float,
     directions: Shaped[Tensor, "directions *shape"] | None = None,
 ) -> ConePair:
-    """A ConePair; raises ArgumentError where spheres overlap, for W₁ would then be less than the radius.
+    """A ConePair; raises ArgumentError where spheres overlap, for W₁ may then be less than the radius.
 
     directions: unit vectors; raises ArgumentError for others. Integers are taken as float64.
 

@@ -25,7 +25,8 @@ def gaussian_w2(
     mean_y: Float[Tensor, "..."],
     covariance_y: Float[Tensor, "..."],
 ) -> float:
-    """W₂ between Gaussians, ‖m₁ − m₂‖² + tr C₁ + tr C₂ − 2‖C₁^½ C₂^½‖₊ under the root; never below W₁.
+    """W₂ between Gaussians, ‖m₁ − m₂‖² + tr C₁ + tr C₂ − 2‖C₁^½ C₂^½‖₊ under the root; never below W₁ of the
+    same Gaussians, and no bound for other laws of these moments.
 
     ‖·‖₊ is the sum of the singular values: the trace of (C₁^½ C₂ C₁^½)^½ without squaring the condition
     number (Dowson & Landau 1982; the covariances' part is the Bures distance). Covariances may

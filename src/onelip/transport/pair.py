@@ -20,9 +20,9 @@ class CoupledSamples:
     """Rows (x_i, y_i) drawn from the optimal plan of P and Q, with the answer at each.
 
     x, y: [size, *shape], from P and from Q; the optimal plan moves x_i to y_i.
-    gradient: [size, *shape], ∇f(x_i) of every optimal potential f: the unit vector (x_i − y_i)/‖x_i − y_i‖,
-      against the direction of transport; zero where nothing moves (Gulrajani et al., "Improved Training
-      of Wasserstein GANs", NeurIPS 2017, proposition 1).
+    gradient: [size, *shape], ∇f(x_i) of every optimal potential f that is differentiable there: the unit
+      vector (x_i − y_i)/‖x_i − y_i‖, against the direction of transport; zero where nothing moves
+      (Gulrajani et al., "Improved Training of Wasserstein GANs", NeurIPS 2017, proposition 1).
     distance: [size], ‖x_i − y_i‖, whose mean is W₁.
     """
 

@@ -1,4 +1,4 @@
-"""The Wasserstein-1 distance between two sample sets, always between two proved bounds.
+"""The Wasserstein-1 distance between two sample sets, always between a primal and a dual value.
 
 Peyré & Cuturi, "Computational Optimal Transport", Foundations and Trends in ML 11(5–6), 2019, §2–§4.
 """
@@ -25,7 +25,7 @@ Method = Literal["exact", "entropic", "sliced"]
 
 @dataclass(frozen=True, eq=False)
 class TransportResult:
-    """A plan and a potential for two sample sets: value − gap ≤ W₁ ≤ value, whatever the method.
+    """A plan and a potential for two sample sets: value − gap ≤ W₁ ≤ value up to rounding.
 
     value: Σ π_ij ‖x_i − y_j‖ of `plan`, an upper bound of W₁; W₁ itself where the method is exact.
     plan: which x goes to which y; its marginals are the weights, `plan.dense()` is the matrix [n, m].

@@ -65,7 +65,7 @@ def _divergence_panel(ax: Axes, laws: list[Result]) -> None:
     ax.annotate(text, (0.62 * end, js[-1]), (0, 5), textcoords="offset points", color=RED)
     ax.text(0.03, 0.93, "KL: infinite for every θ > 0", transform=ax.transAxes, color=GREY, va="top")
     ax.set(xlabel="distance θ of two segments of length 1", ylabel="distance of the laws (JS in nats)")
-    ax.set_title("Only W₁ sees how far apart disjoint laws are")
+    ax.set_title("Of the three, only W₁ sees how far apart they are")
 
 
 def _distance_panel(ax: Axes, finals: list[Result]) -> None:
@@ -196,7 +196,7 @@ def product(result: Result) -> Figure:
     return figure
 
 
-BOUNDS = {
+CONSTANT_LOOKS = {
     "product": ("product of norms", RED, "s"),
     "certificate": ("certificate (proved)", BLUE, "o"),
     "witness": ("witnessed (a pair of inputs)", GREEN, "^"),
@@ -206,10 +206,11 @@ BOUNDS = {
 def _depth_panel(ax: Axes, rows: list[Result]) -> None:
     depth = [row["depth"] for row in rows]
     ends = {
-        key: np.array([[row[key][end] for row in rows] for end in ("mean", "low", "high")]) for key in BOUNDS
+        key: np.array([[row[key][end] for row in rows] for end in ("mean", "low", "high")])
+        for key in CONSTANT_LOOKS
     }
     ax.fill_between(depth, ends["witness"][0], ends["certificate"][0], color=GREY, alpha=0.15, linewidth=0)
-    for key, (label, color, marker) in BOUNDS.items():
+    for key, (label, color, marker) in CONSTANT_LOOKS.items():
         mean, low, high = ends[key]
         ax.fill_between(depth, low, high, color=color, alpha=0.25, linewidth=0)
         ax.plot(depth, mean, marker=marker, color=color, ms=4, label=label)
