@@ -19,7 +19,7 @@ from onelip.certificate.certify import certify
 from onelip.constraint.apply import constrain
 from onelip.linear.norm import operator_norm
 from onelip.metrics import FeatureSet, frechet_distance, kernel_distance, neighbourhoods
-from onelip.study.w1bench.critics import build
+from onelip.study.w1bench.critics import untrained
 from onelip.study.w1bench.settings import cell_of
 from onelip.study.w1bench.training import train
 from onelip.transport import funnel_pair, monte_carlo_w1
@@ -120,7 +120,7 @@ def compared(metric: Callable[[FeatureSet, FeatureSet], object], n: int = 2000, 
 def w1_training(dim: int = SIDE, batch: int | None = None) -> Call:
     """Two steps of the benchmark's best critic, whose hidden layers are 2·dim wide, optimizer and all."""
     cell = cell_of("best", dim, FUNNELS, 0, steps=2, batch=batch)
-    critic, pair = build(cell), funnel_pair(dim, FUNNELS, 0)
+    critic, pair = untrained(cell), funnel_pair(dim, FUNNELS, 0)
     return lambda: train(critic, pair, cell, torch.Generator().manual_seed(0), lambda step: None)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from onelip.study.claims.evidence import Evidence, group_runs
 from onelip.study.claims.measures import last
-from onelip.study.claims.statistics import Estimate
+from onelip.study.claims.statistics import SeedEstimate
 from onelip.study.presets import METHODS
 from paper.text import code, escape, listing, number, runs_of
 
@@ -125,7 +125,7 @@ def evidence_line(claim: dict[str, Any], width: int) -> str:
     """The headline number with its interval; the condition, or what is missing, in `width` letters."""
     said = []
     if claim["effect"]:
-        said.append(f"{escape(claim['effect_name'])}: {interval(Estimate(**claim['effect']))}")
+        said.append(f"{escape(claim['effect_name'])}: {interval(SeedEstimate(**claim['effect']))}")
     if claim["reason"]:
         said.append(escape(trimmed(shortened(claim["reason"]), width)))
     if claim["known"]:
@@ -144,10 +144,10 @@ def headline(claim: dict[str, Any]) -> str:
     return escape(shortened(claim["reason"]))
 
 
-def interval(found: Estimate) -> str:
+def interval(found: SeedEstimate) -> str:
     r"""An estimate with its interval and the number of seeds.
 
-    >>> interval(Estimate(0.5, 0.45, 0.55, 5))
+    >>> interval(SeedEstimate(0.5, 0.45, 0.55, 5))
     '0.500 [0.450, 0.550], 5 seeds'
     """
     if not found.seeds:

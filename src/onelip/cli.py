@@ -135,7 +135,7 @@ def _plan(options: Study, configs: dict[str, TrainConfig], missing: set[str]) ->
     import torch
     from rich.console import Console
 
-    from onelip.study.calibrate import plan
+    from onelip.study.forecast import plan
 
     torch.set_num_threads(1)
     Console().print(plan(options.preset, options.groups, configs, missing))

@@ -25,7 +25,7 @@ def test_calibration_measures_every_count_and_leaves_the_threads_alone(steps, de
     said = []
     before = torch.get_num_threads()
     config = dataclasses.replace(RING, steps=steps, device=device).resolved()
-    chosen = threads.calibrate(config, said.append)
+    chosen = threads.fastest_threads(config, said.append)
     assert torch.get_num_threads() == before
     assert chosen in (1, 2)
     if measured:
@@ -39,17 +39,19 @@ def test_calibration_measures_every_count_and_leaves_the_threads_alone(steps, de
 def test_one_core_needs_no_calibration(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3}, raising=False)
     said = []
-    assert threads.calibrate(dataclasses.replace(RING, steps=1000).resolved(), said.append) == 1
+    assert threads.fastest_threads(dataclasses.replace(RING, steps=1000).resolved(), said.append) == 1
     assert not said
 
 
 def test_a_continued_run_keeps_the_threads_that_it_began_with(tmp_path, monkeypatch):
-    monkeypatch.setattr("onelip.study.work.calibrate", lambda config, say: 2)
+    monkeypatch.setattr("onelip.study.work.fastest_threads", lambda config, say: 2)
     job = Job(tmp_path / "run", RING.resolved(), threads=None)
     before = torch.get_num_threads()
     try:
         perform(job, lambda: True, lambda text: None)
-        monkeypatch.setattr("onelip.study.work.calibrate", lambda config, say: pytest.fail("measured again"))
+        monkeypatch.setattr(
+            "onelip.study.work.fastest_threads", lambda config, say: pytest.fail("measured again")
+        )
         perform(job, lambda: False, lambda text: None)
     finally:
         torch.set_num_threads(before)

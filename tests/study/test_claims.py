@@ -30,7 +30,7 @@ from onelip.study.claims.measures import (
     trend,
 )
 from onelip.study.claims.run import block, number, run_claims
-from onelip.study.claims.statistics import Estimate, difference, mean, proportion, ratio
+from onelip.study.claims.statistics import SeedEstimate, difference, mean, proportion, ratio
 from onelip.study.claims.table import CLAIMS
 from onelip.study.claims.verdict import MINIMUM_SEEDS, combine, decide
 from onelip.study.presets import expand
@@ -457,7 +457,7 @@ def test_pairs_are_of_one_seed_and_what_is_not_finite_is_no_seed():
     a, b = {0: 2.0, 1: 8.0, 2: 3.0}, {0: 1.0, 1: 2.0, 3: 5.0}
     assert ratio(a, b).value == pytest.approx(math.sqrt(8))
     assert (difference(a, b).value, difference(a, b).seeds) == (3.5, 2)
-    assert mean({0: 1.0, 1: math.nan, 2: math.inf}) == Estimate(1.0, 1.0, 1.0, 1)
+    assert mean({0: 1.0, 1: math.nan, 2: math.inf}) == SeedEstimate(1.0, 1.0, 1.0, 1)
     assert ratio({0: 1.0}, {0: 0.0}).seeds == 0
 
 

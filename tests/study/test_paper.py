@@ -17,7 +17,7 @@ from onelip.gan.run import RunFolder
 from onelip.gan.step import train_step
 from onelip.linear.layers import input_shapes, linear_map
 from onelip.study import observers
-from onelip.study.calibrate import expected_seconds, plan
+from onelip.study.forecast import expected_seconds, plan
 from onelip.study.merging import merge
 from onelip.study.presets import PRESETS, expand
 from onelip.study.runs import Curve, read_run
@@ -291,7 +291,7 @@ def test_a_dry_run_lists_what_is_missing_by_group_and_setting(monkeypatch):
     def hours(configs):
         return {name: 3600.0 * (1 + config.seed) for name, config in configs.items()}
 
-    monkeypatch.setattr("onelip.study.calibrate.expected_seconds", hours)
+    monkeypatch.setattr("onelip.study.forecast.expected_seconds", hours)
     configs = expand("paper", groups="losses,clip", seeds="0-1")
     missing = {"sn-hinge-0", "sn-hinge-1", "clip-clip0.1-1"}
     table = plan("paper", "losses,clip", configs, missing)

@@ -17,10 +17,18 @@ from onelip.errors import ArgumentError, NonFiniteError
 from onelip.linear.maps import Dense
 from onelip.study.progress import LineProgress
 from onelip.study.theory import disjoint, duality, power, product
-from onelip.study.theory.critics import Fit, build, frozen
+from onelip.study.theory.critics import Fit, build_by_recipe, plain_float64
 from onelip.study.theory.figures import write_figure
 from onelip.study.theory.results import read_theory
-from onelip.study.theory.run import EXPERIMENTS, Experiment, Outcome, _ended, _work, experiments, run_theory
+from onelip.study.theory.run import (
+    EXPERIMENTS,
+    Experiment,
+    ExperimentOutcome,
+    _ended,
+    _work,
+    experiments,
+    run_theory,
+)
 
 FIT = Fit(steps=25, batch=32, lr=5e-3)
 SMALL = {
@@ -116,7 +124,7 @@ def test_minimax_vanishes_and_wasserstein_does_not(results, law):
 
 def test_the_translation_gradient_is_a_finite_difference():
     laws = disjoint.segments(1.0, 32, seed=0)
-    critic = frozen(build("unconstrained", [2, 8, 1], seed=0))
+    critic = plain_float64(build_by_recipe("unconstrained", [2, 8, 1], seed=0))
     laws = disjoint.Laws(*(part.double() for part in laws))
     for loss in disjoint.LOSSES:
         function = disjoint.LOSS_FUNCTIONS[loss].generator
@@ -146,7 +154,7 @@ def test_witness_certificate_product_stand_in_this_order(results):
 
 
 def test_a_linear_network_leaves_nothing_to_lose():
-    proved = certify(frozen(build("unconstrained", [5, 1], seed=0)), (5,))
+    proved = certify(plain_float64(build_by_recipe("unconstrained", [5, 1], seed=0)), (5,))
     assert proved.lower == pytest.approx(product.product_of_norms(proved), rel=1e-3)
 
 
@@ -162,10 +170,10 @@ def test_errors_from_a_random_start_follow_the_formula():
 
 
 @pytest.mark.parametrize("shape", [(3, 7), (7, 3), (5, 5)])
-def test_leading_agrees_with_the_svd(shape):
+def test_the_top_two_agree_with_the_svd(shape):
     W = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     _, S, Vh = torch.linalg.svd(W)
-    found = power.leading(Dense(W))
+    found = power.top_two(Dense(W))
     assert (found.sigma, found.second) == (pytest.approx(float(S[0])), pytest.approx(float(S[1])))
     assert abs(float(found.v @ Vh[0])) == pytest.approx(float(found.v.norm()))
 
@@ -196,14 +204,14 @@ def test_results_are_kept_and_a_failure_stops_nothing_else(results, tmp_path, mo
         patch.setitem(EXPERIMENTS, "power", Experiment(SMALL["power"], lambda *given: results["power"]))
         result = _work(("power", SMALL["power"]), tell=print, data_dir=None)
     outcome = _ended("power", result, SMALL["power"], tmp_path)
-    assert outcome == Outcome("power", "measured")
+    assert outcome == ExperimentOutcome("power", "measured")
     stored = read_theory(tmp_path)["power"]
     assert stored["config"]["size"] == 32
     assert stored["provenance"]["versions"]["torch"] == torch.__version__
     before = (tmp_path / "theory.json").read_bytes()
     configs = {"power": SMALL["power"], "product": SMALL["product"]}
     kept, failed = run_theory(configs, tmp_path, lines(configs), data_dir=str(tmp_path))
-    assert kept == Outcome("power", "kept")
+    assert kept == ExperimentOutcome("power", "kept")
     assert (failed.name, failed.how) == ("product", "failed")
     assert "is missing" in str(failed.error)
     assert (tmp_path / "theory.json").read_bytes() == before

@@ -14,14 +14,14 @@ from torch import nn
 from onelip.certificate.certify import certify
 from onelip.constraint.activation import FullSort
 from onelip.errors import ArgumentError, DataError, NonFiniteError
-from onelip.study.w1bench.critics import Distance, Fold, build, frozen, matrices
+from onelip.study.w1bench.critics import Distance, Fold, as_scored, matrices, untrained
 from onelip.study.w1bench.measuring import SELECTION, farthest_apart, measure, measured
 from onelip.study.w1bench.measuring import trained as trained_from
 from onelip.study.w1bench.published import _table, published
 from onelip.study.w1bench.records import add_record, by_pair, find, read_records
 from onelip.study.w1bench.run import W1Bench, plan, run
 from onelip.study.w1bench.scoring import as_config
-from onelip.study.w1bench.settings import PRESETS, RECIPES, cell_of, typical_norm
+from onelip.study.w1bench.settings import CRITICS, PRESETS, cell_of, typical_norm
 from onelip.study.w1bench.stiefel import CONVERGED, newton_schulz, tangential
 from onelip.study.w1bench.table import row
 from onelip.study.w1bench.training import _groups, draw, rate, train
@@ -41,7 +41,7 @@ KEYS = [
     "steps",
     "seconds",
 ]
-BOUNDED = [name for name, recipe in RECIPES.items() if recipe.method in ("constrained", "stiefel")]
+BOUNDED = [name for name, design in CRITICS.items() if design.method in ("constrained", "stiefel")]
 WORK = partial(measure, stored=None, w1_samples=2000)
 SMALL = {"steps": 4, "batch": 16, "width": 8}
 
@@ -62,16 +62,16 @@ def options(tmp_path):
 def trained(critic, dim=3, **changes):
     cell = cell_of(critic, dim, 2, 0, **(SMALL | changes))
     torch.manual_seed(0)
-    network = build(cell)
+    network = untrained(cell)
     pair = funnel_pair(dim, 2, 0)
     train(network, pair, cell, torch.Generator().manual_seed(0), tick=lambda step: None)
     return network, pair, cell
 
 
-@pytest.mark.parametrize("critic", RECIPES)
+@pytest.mark.parametrize("critic", CRITICS)
 def test_every_critic_trains_and_is_scored(critic):
     network, pair, cell = trained(critic)
-    plain = frozen(network, cell)
+    plain = as_scored(network, cell)
     assert all(p.dtype == torch.float64 for p in plain.parameters())
     assert not any("onelip.constraint.spectral" in type(m).__module__ for m in plain.modules())
     points = pair.sample(torch.Generator().manual_seed(1), 50).x
@@ -86,7 +86,7 @@ def test_every_critic_trains_and_is_scored(critic):
 @pytest.mark.parametrize("critic", BOUNDED)
 def test_constrained_critics_are_certified_after_training(critic):
     network, _, cell = trained(critic, lr=1e-2)
-    certificate = certify(frozen(network, cell), (3,), starts=1)
+    certificate = certify(as_scored(network, cell), (3,), starts=1)
     slack = 0.05 if "reshaped" in critic else 0 if critic == "best" else 1e-9
     assert certificate.lower <= certificate.upper <= 1 + slack
 
@@ -95,7 +95,7 @@ def test_constrained_critics_are_certified_after_training(critic):
 def test_the_best_critic_is_certified_at_one_and_not_above(seed):
     cell = cell_of("best", 16, 4, seed)
     torch.manual_seed(seed)
-    certificate = certify(frozen(build(cell), cell), (16,), starts=1)
+    certificate = certify(as_scored(untrained(cell), cell), (16,), starts=1)
     assert 1 - 1e-4 < certificate.upper <= 1
 
 
@@ -105,7 +105,7 @@ def test_what_no_constraint_holds_is_certified_as_it_is(critic):
     with torch.no_grad():
         for W in matrices(network):
             W.mul_(10)
-    assert certify(frozen(network, cell), (3,), starts=1).upper > 1
+    assert certify(as_scored(network, cell), (3,), starts=1).upper > 1
 
 
 def test_clipping_bounds_every_parameter():
@@ -122,7 +122,7 @@ def test_the_best_critic_stays_on_the_manifold_at_a_large_learning_rate():
 
 def test_the_best_critic_learns_a_small_pair():
     network, pair, cell = trained("best", dim=8, steps=300, batch=256, width=32)
-    score = evaluate_potential(frozen(network, cell), pair, size=2048)
+    score = evaluate_potential(as_scored(network, cell), pair, size=2048)
     assert score.cos.value > 0.97
     assert score.l2.value < 0.06
     assert score.deviation.value < 3 * score.deviation.standard_error
@@ -131,27 +131,27 @@ def test_the_best_critic_learns_a_small_pair():
 def test_the_best_critic_starts_as_the_distance_from_the_origin():
     cell = cell_of("best", 16, 4, 0)
     x = torch.randn(10, 16)
-    torch.testing.assert_close(build(cell)(x), -x.norm(dim=1), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(untrained(cell)(x), -x.norm(dim=1), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("dim", "funnels"), [(2, 4), (16, 64), (64, 64), (64, 4), (128, 256)])
 def test_what_freezing_costs_the_best_critic_is_one_factor(dim, funnels):
     cell = cell_of("best", dim, funnels, 0)
-    critic = build(cell).double()
+    critic = untrained(cell).double()
     with torch.no_grad():
         for layer in critic:
             if isinstance(layer, nn.Linear):
                 layer.weight.copy_(newton_schulz(layer.weight, 8))
                 layer.bias.add_(1.0)
         x = torch.randn(50, dim, dtype=torch.float64)
-        factors = frozen(critic, cell)(x) / critic(x)
+        factors = as_scored(critic, cell)(x) / critic(x)
     assert 1 - 1e-4 < factors.mean() <= 1
     assert float(factors.std()) < 1e-12
 
 
 def test_a_deep_critic_starts_with_folds_that_halve_the_samples():
     cell = cell_of("best", 2, 64, 0)
-    critic = build(cell)
+    critic = untrained(cell)
     z = 5 * torch.rand(4000, 2, generator=torch.Generator().manual_seed(0)) - 2.5
     for layer in critic[:-1]:
         z = layer(z).detach()
@@ -164,7 +164,7 @@ def test_a_deep_critic_starts_with_folds_that_halve_the_samples():
 
 def test_biases_and_the_centre_move_at_their_own_rate():
     cell = cell_of("best", 32, 4, 0, batch=16, width=64)
-    critic = build(cell)
+    critic = untrained(cell)
     train(
         critic,
         funnel_pair(32, 4, 0),
@@ -183,13 +183,13 @@ def test_the_best_critic_sorts_in_many_dimensions():
     assert sorts == {(dim, n) for dim in (64, 128) for n in (4, 64, 256)}
     network, _, cell = trained("best", activation="fullsort", lr=1e-2)
     assert any(isinstance(layer, FullSort) for layer in network)
-    certificate = certify(frozen(network, cell), (3,), starts=1)
+    certificate = certify(as_scored(network, cell), (3,), starts=1)
     assert certificate.lower <= certificate.upper <= 1 + 1e-9
 
 
 def test_the_sorting_critic_starts_as_the_distance_to_the_nearest_of_points_on_its_rows():
     cell = cell_of("best", 64, 4, 0)
-    critic = build(cell)
+    critic = untrained(cell)
     x = torch.randn(10, 64)
     z, out = critic[0](x), typical_norm(64)
     squares = z.square().sum(1) - 2 * out * z.amax(1) + out**2
@@ -198,7 +198,7 @@ def test_the_sorting_critic_starts_as_the_distance_to_the_nearest_of_points_on_i
 
 def test_what_comes_after_a_sort_moves_far_more_slowly():
     cell = cell_of("best", 64, 4, 0, batch=16)
-    critic = build(cell)
+    critic = untrained(cell)
     rates = {id(p): group["lr"] for group in _groups(critic, cell) for p in group["params"]}
     first, second = matrices(critic)
     assert rates[id(second)] == pytest.approx(rates[id(first)] / 50)
@@ -208,7 +208,7 @@ def test_what_comes_after_a_sort_moves_far_more_slowly():
 def test_the_sorting_critic_finds_the_rows_of_its_centres():
     """From c = 0 it would be at −‖x‖, cos 0.6, for thousands of steps."""
     network, pair, cell = trained("best", dim=40, steps=300, batch=256, width=80)
-    assert evaluate_potential(frozen(network, cell), pair, size=2048).cos.value > 0.9
+    assert evaluate_potential(as_scored(network, cell), pair, size=2048).cos.value > 0.9
 
 
 def test_maxmin_is_the_fold_of_half_of_rotated_channels():
@@ -307,7 +307,7 @@ def test_published_settings():
     cell = cell_of("sorting-network", dim=128, funnels=4, seed=0)
     assert (cell.width, cell.depth, cell.steps, cell.batch, cell.lr) == (256, 2, 25_000, 1024, 2e-4)
     assert cell_of("clip-relu", 2, 4, 0).width == 128
-    assert set(PRESETS["published"]) | set(PRESETS["best"]) <= set(RECIPES)
+    assert set(PRESETS["published"]) | set(PRESETS["best"]) <= set(CRITICS)
     assert all(
         cell_of("best", dim, n, 0).all_steps <= 25_000 for dim in (2, 16, 64, 128) for n in (4, 16, 64, 256)
     )
@@ -562,7 +562,7 @@ def test_a_score_on_other_samples_stands_beside_the_one_that_is_there(options):
 
 def test_weights_of_a_frozen_critic_are_its_own():
     network, _, cell = trained("best")
-    plain = frozen(network, cell)
+    plain = as_scored(network, cell)
     with torch.no_grad():
         matrices(plain)[0].zero_()
     assert isinstance(network[0], nn.Linear)

@@ -54,7 +54,7 @@ def hopeless(count: int, seconds: dict[int, list[float]]) -> bool:
     return len(seconds[count]) > 1 and min(seconds[count]) > 2 * fastest
 
 
-def calibrate(config: TrainConfig, say: Callable[[str], None] = lambda message: None) -> int:
+def fastest_threads(config: TrainConfig, say: Callable[[str], None] = lambda message: None) -> int:
     """The number of threads for this run's steps; what was measured is said.
 
     Steps of throwaway players, counts in turns, by the clock: it is the clock that a user waits for. One

@@ -52,7 +52,7 @@ from onelip.study.runs import Curve, StoredRun, read_run
 
 WINDOWS = 30
 DIGITS = 5  # significant, of what is an estimate; bounds keep all of theirs
-BOUNDS = ("certificate/", "layers/")
+BOUND_PREFIXES = ("certificate/", "layers/")
 STRIP_ROWS, GRID_ROWS = 6, 8
 _SUMS = {"seconds": "training_seconds", "cpu_seconds": "training_cpu_seconds"}
 # What every summary has; a run that recorded nothing has no costs.
@@ -165,7 +165,7 @@ def thinned(curves: dict[str, Curve], windows: int = WINDOWS) -> dict[str, Curve
     kept = {name: c for name, c in curves.items() if not any(fnmatch(name, out) for out in left_out)}
     # A mean of bounds is no bound: of those, some are picked.
     return sums | {
-        name: _every(curve, windows) if name.startswith(BOUNDS) else _windowed(curve, windows)
+        name: _every(curve, windows) if name.startswith(BOUND_PREFIXES) else _windowed(curve, windows)
         for name, curve in kept.items()
     }
 
@@ -224,7 +224,7 @@ def _every(curve: Curve, windows: int) -> Curve:
 
 
 def _plain(name: str, curve: Curve) -> dict[str, Any]:
-    digits = None if name.startswith(BOUNDS) else DIGITS
+    digits = None if name.startswith(BOUND_PREFIXES) else DIGITS
     plain: dict[str, Any] = {"steps": [int(step) for step in curve.steps]}
     plain["values"] = [_rounded(value, digits) for value in curve.values]
     if curve.deviations is not None:

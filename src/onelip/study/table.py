@@ -27,7 +27,7 @@ OBSERVED = {
     "certificate/upper": "‖f‖_Lip ≤",
 }
 
-BOUNDS: dict[str, Bound] = {
+COLUMN_BOUNDS: dict[str, Bound] = {
     "norm_product": "upper",
     "certificate/lower": "lower",
     "certificate/upper": "upper",
@@ -58,4 +58,4 @@ def _cell(name: str, run: dict[str, Any], column: str) -> str:
     if column == "status":
         return f"{run['status']} at {run['step']}"
     value = (run | run["final"] | run.get("last", {})).get(column)
-    return "–" if value is None else f"{rounded(value, 3, BOUNDS.get(column, '')):.3g}"
+    return "–" if value is None else f"{rounded(value, 3, COLUMN_BOUNDS.get(column, '')):.3g}"

@@ -10,7 +10,7 @@ import torch
 from onelip.errors import OnelipError, refusal
 from onelip.gan.loop import train
 from onelip.gan.run import RunFolder, RunResult
-from onelip.gan.threads import calibrate
+from onelip.gan.threads import fastest_threads
 from onelip.study.jobs import Job, Outcome
 from onelip.study.observers import bring
 from onelip.study.plane import plane_of
@@ -46,7 +46,7 @@ def perform(job: Job, should_stop: Callable[[], bool], say: Callable[[str], None
 
 def _threads(job: Job, say: Callable[[str], None]) -> int:
     """Those that the run began with, so that it ends with the same bits; else what a calibration finds."""
-    return RunFolder(job.path).threads() or calibrate(job.config, say)
+    return RunFolder(job.path).threads() or fastest_threads(job.config, say)
 
 
 def _record(job: Job, result: RunResult) -> None:

@@ -5,8 +5,16 @@ from __future__ import annotations
 import math
 
 from onelip.study.claims.evidence import Evidence, Measure, Needs
-from onelip.study.claims.measures import BOUNDS, frechet, largest, last
-from onelip.study.claims.statistics import Estimate, PerSeed, difference, geometric_mean, lowest, mean, ratio
+from onelip.study.claims.measures import BOUND_WORDS, frechet, largest, last
+from onelip.study.claims.statistics import (
+    PerSeed,
+    SeedEstimate,
+    difference,
+    geometric_mean,
+    lowest,
+    mean,
+    ratio,
+)
 from onelip.study.claims.verdict import Claim, State, Verdict, above, combine, every
 from onelip.study.presets import CONSTRAINTS, PRESETS
 from onelip.study.runs import StoredRun
@@ -22,9 +30,9 @@ CLIPS = tuple(PRESETS["paper"].groups["clip"].settings)
 
 
 def global_constant(evidence: Evidence) -> Verdict:
-    numbers: dict[str, Estimate | float] = {}
+    numbers: dict[str, SeedEstimate | float] = {}
     for method in HELD:
-        for bound, word in BOUNDS.items():
+        for bound, word in BOUND_WORDS.items():
             found = geometric_mean(evidence.of(method, largest(bound), finished=False))
             numbers[f"largest constant over training, {word}, {method}"] = found
             ending = geometric_mean(evidence.of(method, last(f"certificate/{bound}")))
@@ -38,7 +46,7 @@ def global_constant(evidence: Evidence) -> Verdict:
     reason = "; ".join(f"{method}: {said[state]}" for method, state in states.items())
     name = "largest constant over training, witnessed, sn"
     effect = numbers.pop(name)
-    assert isinstance(effect, Estimate)
+    assert isinstance(effect, SeedEstimate)
     word, _ = combine(states)
     return Verdict(word, reason, effect, name, numbers)
 
@@ -52,18 +60,18 @@ def _held_at_one(evidence: Evidence, method: str) -> State:
 
 
 def underfitting(evidence: Evidence) -> Verdict:
-    numbers: dict[str, Estimate | float] = {
+    numbers: dict[str, SeedEstimate | float] = {
         "parameters at the boundary": mean(evidence.of("clip", _boundary))
     }
     for method in (*HELD, "none", "orthogonal"):
-        for bound, word in BOUNDS.items():
+        for bound, word in BOUND_WORDS.items():
             found = mean(evidence.of(method, reached(bound)))
             numbers[f"Ŵ₁ over the {word} constant, of exact W₁, {method}"] = found
     parts: dict[str, State] = {}
     distances = frechet(evidence, (*HELD, *(s for s in CLIPS if s != "clip")))
     for rival in ("gp", "sn"):
         seeds = evidence.seeds("clip", rival)
-        for bound, word in BOUNDS.items():
+        for bound, word in BOUND_WORDS.items():
             less = difference(evidence.of(rival, reached(bound)), evidence.of("clip", reached(bound)))
             numbers[f"share of W₁, {word} constants, {rival} minus clip"] = less
             parts[f"the critic reaches less of W₁ than {rival}'s ({word})"] = above(less, 0.0, seeds)
@@ -80,7 +88,7 @@ def underfitting(evidence: Evidence) -> Verdict:
     parts["samples worse than gp's at the best of four c too"] = above(again, 1.0, evidence.seeds(best, "gp"))
     name = "Fréchet distance, clip over gp"
     effect = numbers.pop(name)
-    assert isinstance(effect, Estimate)
+    assert isinstance(effect, SeedEstimate)
     return Verdict(*combine(parts), effect, name, numbers)
 
 
@@ -124,7 +132,7 @@ def product(evidence: Evidence) -> Verdict:
     loosest = max(at_least, key=lambda name: (at_least[name].seeds > 0, at_least[name].value))
     name = f"product over certificate, {loosest}"
     effect = numbers.pop(name)
-    assert isinstance(effect, Estimate)
+    assert isinstance(effect, SeedEstimate)
     if not sound:
         return Verdict("refuted", "a witnessed ratio exceeds the product", effect, name, numbers)
     parts: dict[str, State] = {name: _tight(at_most[name], at_least[name]) for name in at_most}
@@ -138,7 +146,7 @@ def product(evidence: Evidence) -> Verdict:
     return Verdict(word, "" if word == "supported" else reason, effect, name, numbers)
 
 
-def _tight(at_most: Estimate, at_least: Estimate) -> State:
+def _tight(at_most: SeedEstimate, at_least: SeedEstimate) -> State:
     """The product over the constant lies between the product over a proved and over a witnessed bound."""
     if at_least.above(TIGHT):
         return "fails"
@@ -155,7 +163,7 @@ def _product_over(bound: str) -> Measure:
     return measure
 
 
-def tightness(evidence: Evidence) -> dict[str, Estimate | float]:
+def tightness(evidence: Evidence) -> dict[str, SeedEstimate | float]:
     """Product of norms over the witnessed ratio and over the certificate, by family and depth."""
     return {
         f"product over {bound}, {name}": estimate
@@ -164,12 +172,12 @@ def tightness(evidence: Evidence) -> dict[str, Estimate | float]:
     }
 
 
-def networks_alone(evidence: Evidence) -> tuple[str, dict[str, Estimate | float]]:
+def networks_alone(evidence: Evidence) -> tuple[str, dict[str, SeedEstimate | float]]:
     """What the experiment says of the claim without the runs: numbers, which decide nothing alone."""
     return "", tightness(evidence) if "product" in evidence.theory else {}
 
 
-def _looseness(evidence: Evidence, bound: str) -> dict[str, Estimate]:
+def _looseness(evidence: Evidence, bound: str) -> dict[str, SeedEstimate]:
     networks = sorted(evidence.theory["product"]["result"]["networks"], key=lambda n: -n["depth"])
     groups: dict[str, dict[int, float]] = {}
     for n in networks:

@@ -18,7 +18,7 @@ from onelip.study.claims.evidence import Evidence, Measure, is_finished
 from onelip.study.claims.statistics import PerSeed
 from onelip.study.runs import StoredRun
 
-BOUNDS = {"upper": "proved", "lower": "witnessed"}
+BOUND_WORDS = {"upper": "proved", "lower": "witnessed"}
 SHARE = 0.1  # of the training, at its start and at its end
 PLAYERS = ("generator", "critic")
 FAILED_FACTOR = 2.0

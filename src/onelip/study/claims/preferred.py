@@ -15,7 +15,15 @@ from onelip.study.claims.measures import (
     mixed_machines,
     total_seconds,
 )
-from onelip.study.claims.statistics import Estimate, PerSeed, difference, geometric_mean, lowest, mean, ratio
+from onelip.study.claims.statistics import (
+    PerSeed,
+    SeedEstimate,
+    difference,
+    geometric_mean,
+    lowest,
+    mean,
+    ratio,
+)
 from onelip.study.claims.verdict import Claim, Verdict, above
 from onelip.study.presets import PRESETS
 from onelip.study.runs import StoredRun
@@ -39,7 +47,7 @@ def judge(evidence: Evidence) -> Verdict:
     failed = {name: sum(failures(evidence, name).values()) for name in SETTINGS}
     against = {name: ratio(distances[name], distances[ours]) for name in RIVALS}
     recall = {name: difference(recalls[ours], recalls[name]) for name in RIVALS}
-    numbers: dict[str, Estimate | float] = {}
+    numbers: dict[str, SeedEstimate | float] = {}
     by_clocks = numbers[f"{rival} over {ours} by median clocks"] = ratio(again[rival], again[ours])
     numbers |= {f"recall, {ours} minus {name}": recall[name] for name in (rival, *RIVALS)}
     numbers |= {f"seeds that fail, {name}": count for name, count in failed.items()}
@@ -55,7 +63,7 @@ def judge(evidence: Evidence) -> Verdict:
     )
     name = f"{AT_EQUAL_TIME}, {rival} over {ours}"
     effect = numbers.pop(name)
-    assert isinstance(effect, Estimate)
+    assert isinstance(effect, SeedEstimate)
     better = [name for name in RIVALS if against[name].below(1.0)]
     level = [name for name in RIVALS if name not in better and not against[name].above(1.0)]
     drawbacks = [f"its recall is below that of {n}" for n in RIVALS if recall[n].below(-RECALL_MARGIN)]

@@ -24,7 +24,7 @@ PerSeed = dict[int, float]
 
 
 @dataclass(frozen=True)
-class Estimate:
+class SeedEstimate:
     """A mean over seeds, or a ratio, and its interval; from fewer than two seeds there is none."""
 
     value: float
@@ -39,20 +39,20 @@ class Estimate:
         return self.seeds > 1 and self.low > limit
 
 
-def mean(values: PerSeed) -> Estimate:
+def mean(values: PerSeed) -> SeedEstimate:
     """Arithmetic mean; what is not finite does not count as a seed.
 
     >>> mean({0: 1.0, 1: 1.0, 2: 1.0})
-    Estimate(value=1.0, low=1.0, high=1.0, seeds=3)
+    SeedEstimate(value=1.0, low=1.0, high=1.0, seeds=3)
     """
     kept = [values[seed] for seed in sorted(values) if math.isfinite(values[seed])]
     if not kept:
-        return Estimate(0.0, 0.0, 0.0, 0)
+        return SeedEstimate(0.0, 0.0, 0.0, 0)
     low, high = _interval(tuple(kept))
-    return Estimate(float(np.mean(kept)), low, high, len(kept))
+    return SeedEstimate(float(np.mean(kept)), low, high, len(kept))
 
 
-def proportion(values: PerSeed) -> Estimate:
+def proportion(values: PerSeed) -> SeedEstimate:
     """Share of the seeds that have a 1 and not a 0, with the exact interval of the binomial law.
 
     >>> share = proportion(dict.fromkeys(range(5), 0.0))
@@ -60,32 +60,32 @@ def proportion(values: PerSeed) -> Estimate:
     (0.0, 0.52, 5)
     """
     if not values:
-        return Estimate(0.0, 0.0, 0.0, 0)
+        return SeedEstimate(0.0, 0.0, 0.0, 0)
     from scipy import stats
 
     found = stats.binomtest(round(sum(values.values())), len(values))
     interval = found.proportion_ci(CONFIDENCE, method="exact")
-    return Estimate(float(found.statistic), float(interval.low), float(interval.high), len(values))
+    return SeedEstimate(float(found.statistic), float(interval.low), float(interval.high), len(values))
 
 
-def lowest(estimates: dict[str, Estimate]) -> str:
+def lowest(estimates: dict[str, SeedEstimate]) -> str:
     """The name of the lowest value, among those behind which there is a seed.
 
-    >>> lowest({"none": Estimate(0.0, 0.0, 0.0, 0), "some": Estimate(2.0, 1.0, 3.0, 5)})
+    >>> lowest({"none": SeedEstimate(0.0, 0.0, 0.0, 0), "some": SeedEstimate(2.0, 1.0, 3.0, 5)})
     'some'
     """
     return min(estimates, key=lambda name: (not estimates[name].seeds, estimates[name].value))
 
 
-def geometric_mean(values: PerSeed) -> Estimate:
+def geometric_mean(values: PerSeed) -> SeedEstimate:
     """Of positive values; others do not count as seeds."""
     logs = mean({seed: math.log(value) for seed, value in values.items() if value > 0})
     if not logs.seeds:
         return logs
-    return Estimate(math.exp(logs.value), math.exp(logs.low), math.exp(logs.high), logs.seeds)
+    return SeedEstimate(math.exp(logs.value), math.exp(logs.low), math.exp(logs.high), logs.seeds)
 
 
-def ratio(a: PerSeed, b: PerSeed) -> Estimate:
+def ratio(a: PerSeed, b: PerSeed) -> SeedEstimate:
     """Geometric mean of a/b over the seeds that both have.
 
     >>> ratio({0: 2.0, 1: 8.0}, {0: 1.0, 1: 1.0, 2: 5.0}).value
@@ -94,7 +94,7 @@ def ratio(a: PerSeed, b: PerSeed) -> Estimate:
     return geometric_mean({s: a[s] / b[s] for s in a.keys() & b.keys() if a[s] > 0 and b[s] > 0})
 
 
-def difference(a: PerSeed, b: PerSeed) -> Estimate:
+def difference(a: PerSeed, b: PerSeed) -> SeedEstimate:
     """Mean of a − b over the seeds that both have."""
     return mean({seed: a[seed] - b[seed] for seed in a.keys() & b.keys()})
 

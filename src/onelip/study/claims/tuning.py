@@ -6,7 +6,7 @@ from typing import Any
 
 from onelip.study.claims.evidence import Evidence, Needs, is_finished
 from onelip.study.claims.measures import frechet, largest
-from onelip.study.claims.statistics import Estimate, PerSeed, geometric_mean, ratio
+from onelip.study.claims.statistics import PerSeed, SeedEstimate, geometric_mean, ratio
 from onelip.study.claims.verdict import Claim, State, Verdict, below, certain, combine
 from onelip.study.presets import MIYATO, PRESETS
 
@@ -47,10 +47,10 @@ def worst_over_best(evidence: Evidence, settings: tuple[str, ...]) -> PerSeed:
 def untuned(evidence: Evidence) -> Verdict:
     spreads = {method: worst_over_best(evidence, settings) for method, settings in A_TO_F.items()}
     knobs = {name: geometric_mean(worst_over_best(evidence, settings)) for name, settings in KNOBS.items()}
-    numbers: dict[str, Estimate | float] = {f"A to F, {m}": geometric_mean(s) for m, s in spreads.items()}
+    numbers: dict[str, SeedEstimate | float] = {f"A to F, {m}": geometric_mean(s) for m, s in spreads.items()}
     numbers |= knobs
     effect = numbers.pop("A to F, sn")
-    assert isinstance(effect, Estimate)
+    assert isinstance(effect, SeedEstimate)
     parts: dict[str, State] = {"A to F": _tolerated(evidence, A_TO_F["sn"], effect, TOLERATED)}
     for name in ("target of sn", "iterations of sn"):
         parts[name] = _tolerated(evidence, KNOBS[name], knobs[name], TOLERATED)
@@ -67,7 +67,7 @@ def untuned(evidence: Evidence) -> Verdict:
     return Verdict(word, reason, effect, "worst over best Fréchet distance over A to F, sn", numbers)
 
 
-def _tolerated(evidence: Evidence, settings: tuple[str, ...], spread: Estimate, limit: float) -> State:
+def _tolerated(evidence: Evidence, settings: tuple[str, ...], spread: SeedEstimate, limit: float) -> State:
     """Whether quality stays within the limit over settings none of which diverges."""
     return "fails" if _any_diverged(evidence, settings) else below(spread, limit)
 
@@ -95,14 +95,14 @@ def few_iterations(evidence: Evidence) -> Verdict:
             proved = geometric_mean(evidence.of(setting, largest("upper")))
             numbers[f"largest proved constant over training, {method}, iterations {k}"] = proved
     effect = numbers.pop(f"Fréchet distance, sn, 1 over {MANY} iterations")
-    assert isinstance(effect, Estimate)
+    assert isinstance(effect, SeedEstimate)
     return Verdict(*combine(parts), effect, f"Fréchet distance, sn, 1 over {MANY} iterations", numbers)
 
 
 KINDS = {"reshaped kernels": "reshaped kernel", "convolutions": "convolution"}
 
 
-def lags(evidence: Evidence) -> dict[str, Estimate | float]:
+def lags(evidence: Evidence) -> dict[str, SeedEstimate | float]:
     """Largest relative error of σ along a training, from the theory's experiment."""
     return {
         f"largest error of σ, {kind}, iterations {k}": _lag(evidence.theory, kind, k)
@@ -111,7 +111,7 @@ def lags(evidence: Evidence) -> dict[str, Estimate | float]:
     }
 
 
-def lags_alone(evidence: Evidence) -> tuple[str, dict[str, Estimate | float]]:
+def lags_alone(evidence: Evidence) -> tuple[str, dict[str, SeedEstimate | float]]:
     """What the experiment says of the claim without the runs."""
     if "power" not in evidence.theory:
         return "", {}

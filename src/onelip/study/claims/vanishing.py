@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from onelip.study.claims.evidence import Evidence, Needs
-from onelip.study.claims.statistics import Estimate, PerSeed, mean
+from onelip.study.claims.statistics import PerSeed, SeedEstimate, mean
 from onelip.study.claims.verdict import Claim, State, Verdict, above, below, combine
 
 VANISHED = 0.01
@@ -16,7 +16,7 @@ LAWS = {"plane": "segments in the plane", "mnist": "digits"}
 def judge(evidence: Evidence) -> Verdict:
     experiment = evidence.theory["disjoint"]
     parts: dict[str, State] = {}
-    numbers: dict[str, Estimate | float] = {}
+    numbers: dict[str, SeedEstimate | float] = {}
     for law, name in LAWS.items():
         for loss in ("minimax", "non-saturating"):
             left = numbers[f"share of the gradient left, {loss}, {name}"] = mean(_left(experiment, law, loss))
@@ -25,7 +25,7 @@ def judge(evidence: Evidence) -> Verdict:
         parts[f"Wasserstein does not on {name}"] = above(kept, KEPT)
     name = "share of the gradient left, minimax, digits"
     effect = numbers.pop(name)
-    assert isinstance(effect, Estimate)
+    assert isinstance(effect, SeedEstimate)
     return Verdict(*combine(parts), effect, name, numbers)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from onelip.study.claims.evidence import Evidence, Needs
-from onelip.study.claims.statistics import Estimate
+from onelip.study.claims.statistics import SeedEstimate
 
 MINIMUM_SEEDS = 5
 Word = Literal["supported", "refuted", "depends", "undecided"]
@@ -24,9 +24,9 @@ class Verdict:
 
     verdict: Word
     reason: str = ""
-    effect: Estimate | None = None
+    effect: SeedEstimate | None = None
     effect_name: str = ""
-    numbers: dict[str, Estimate | float] = field(default_factory=dict)
+    numbers: dict[str, SeedEstimate | float] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     known: str = ""
 
@@ -40,7 +40,7 @@ class Claim:
     criterion: str
     needs: Needs
     judge: Callable[[Evidence], Verdict]
-    preview: Callable[[Evidence], tuple[str, dict[str, Estimate | float]]] | None = None
+    preview: Callable[[Evidence], tuple[str, dict[str, SeedEstimate | float]]] | None = None
 
 
 def decide(claim: Claim, evidence: Evidence) -> Verdict:
@@ -63,14 +63,14 @@ def _reading(found: Verdict) -> str:
     return f"{found.verdict} ({found.reason})" if found.reason else found.verdict
 
 
-def above(estimate: Estimate, limit: float, seeds: int = 0) -> State:
+def above(estimate: SeedEstimate, limit: float, seeds: int = 0) -> State:
     """Whether a quantity exceeds a limit: open where the interval holds the limit, or fewer seeds have it."""
     if estimate.seeds < seeds:
         return "open"
     return "holds" if estimate.above(limit) else "fails" if estimate.below(limit) else "open"
 
 
-def below(estimate: Estimate, limit: float, seeds: int = 0) -> State:
+def below(estimate: SeedEstimate, limit: float, seeds: int = 0) -> State:
     swapped: dict[State, State] = {"holds": "fails", "fails": "holds", "open": "open"}
     return swapped[above(estimate, limit, seeds)]
 

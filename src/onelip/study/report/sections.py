@@ -10,7 +10,7 @@ from typing import Any
 
 from onelip.provenance import shown
 from onelip.study.claims.run import number
-from onelip.study.claims.statistics import Estimate
+from onelip.study.claims.statistics import SeedEstimate
 from onelip.study.runs import StoredRun
 from onelip.study.table import cells, columns
 from onelip.study.w1bench.table import CAPTION, HEADS, row
@@ -57,7 +57,7 @@ def _claim(key: str, claim: dict[str, Any]) -> str:
 
 
 def _number(value: dict[str, Any] | float) -> str:
-    return number(Estimate(**value) if isinstance(value, dict) else value)
+    return number(SeedEstimate(**value) if isinstance(value, dict) else value)
 
 
 def w1_html(records: Sequence[dict[str, Any]]) -> str:

@@ -50,7 +50,7 @@ class Fit:
     decay: bool = True
 
 
-def build(recipe: str, sizes: Sequence[int], seed: int) -> nn.Sequential:
+def build_by_recipe(recipe: str, sizes: Sequence[int], seed: int) -> nn.Sequential:
     """An MLP of these sizes, the last one 1: [batch, *shape] to scores [batch], with He's initial weights."""
     kind, activation = RECIPES[recipe]
     with torch.random.fork_rng(devices=[]):
@@ -95,7 +95,7 @@ def batches(real: Tensor, fake: Tensor, size: int) -> Draw:
     return draw
 
 
-def frozen(critic: nn.Sequential) -> nn.Sequential:
+def plain_float64(critic: nn.Sequential) -> nn.Sequential:
     """A float64 copy with plain weights in place of parametrizations: what is certified and scored."""
     return nn.Sequential(
         *(plain_linear(layer) if isinstance(layer, nn.Linear) else layer for layer in critic)

@@ -27,9 +27,9 @@ from onelip.study.theory.critics import (
     Fit,
     Tick,
     batches,
-    build,
+    build_by_recipe,
     digits,
-    frozen,
+    plain_float64,
     rounded,
     spread,
     training,
@@ -151,7 +151,7 @@ def _training(
 ) -> list[dict[str, Any]]:
     """One critic, and at each checkpoint the gradients that generators with the losses `read` would get."""
     shape = tuple(laws.real.shape[1:])
-    critic = build(recipe, [math.prod(shape), *config.hidden, 1], seed)
+    critic = build_by_recipe(recipe, [math.prod(shape), *config.hidden, 1], seed)
     draw = batches(laws.real, laws.fake, config.fit.batch)
     curves: dict[str, list[dict[str, float]]] = {name: [] for name in read}
     steps = checkpoints(config.fit.steps)
@@ -161,8 +161,8 @@ def _training(
                 curves[name].append(generator_gradient(critic.eval(), laws, name))
     ending: dict[str, Any] = {"recipe": recipe, "seed": seed}
     if loss == "wasserstein":
-        ending["certificate"] = certify(frozen(critic), shape).upper
-        ending["w1_estimate"] = w1_estimate(frozen(critic), *laws)
+        ending["certificate"] = certify(plain_float64(critic), shape).upper
+        ending["w1_estimate"] = w1_estimate(plain_float64(critic), *laws)
     else:
         ending["js_lower_bound"] = _js_lower_bound(critic, laws)
     return [

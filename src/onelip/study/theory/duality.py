@@ -23,9 +23,9 @@ from onelip.study.theory.critics import (
     Fit,
     Tick,
     batches,
-    build,
+    build_by_recipe,
     digits,
-    frozen,
+    plain_float64,
     spread,
     training,
     w1_estimate,
@@ -101,11 +101,11 @@ def _critic(
 ) -> dict[str, Any]:
     """Train one critic on the samples, then certify and score the plain network that came out."""
     shape = tuple(pair.x.shape[1:])
-    critic = build(recipe, [math.prod(shape), *config.hidden, 1], seed)
+    critic = build_by_recipe(recipe, [math.prod(shape), *config.hidden, 1], seed)
     draw = batches(pair.x.float(), pair.y.float(), config.fit.batch)
     for _ in training(critic, "wasserstein", draw, config.fit, seed):
         pass
-    plain = frozen(critic)
+    plain = plain_float64(critic)
     proved = certify(plain, shape, seed=seed)
     estimate = w1_estimate(plain, *pair)
     bound = estimate / proved.upper

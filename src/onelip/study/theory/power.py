@@ -114,7 +114,7 @@ FIXED_SPECTRA = ("flat, worst for 3 iterations", "flat, 0.9", "Gaussian, square"
 
 def _from_random_starts(map: LinearMap, config: PowerConfig) -> dict[str, Any]:
     """Error after 0, 1, 2, … iterations, median and range over the starts; iterations to 1 %."""
-    sigma, _, second = leading(map)
+    sigma, _, second = top_two(map)
     errors = torch.stack([_errors(map, sigma, seed, config.iterations) for seed in range(config.starts)])
     median, low, high = errors.quantile(0.5, dim=0), errors.amin(0), errors.amax(0)
     shown = [k for k in range(config.iterations + 1) if k <= 16 or k % 8 == 0]
@@ -145,7 +145,7 @@ def _first_within(errors: Tensor) -> int | None:
     return int(within[0]) if len(within) else None
 
 
-class Leading(NamedTuple):
+class TopTwo(NamedTuple):
     """σ₁ with its right singular vector, and σ₂."""
 
     sigma: float
@@ -153,10 +153,10 @@ class Leading(NamedTuple):
     second: float
 
 
-def leading(map: LinearMap) -> Leading:
+def top_two(map: LinearMap) -> TopTwo:
     """Of a map in float64, from the Gram matrix of its assembled operator.
 
-    >>> leading(Dense(torch.diag(torch.tensor([1.0, 3.0, 2.0], dtype=torch.float64)))).second
+    >>> top_two(Dense(torch.diag(torch.tensor([1.0, 3.0, 2.0], dtype=torch.float64)))).second
     2.0
     """
     n = torch.Size(map.in_shape).numel()
@@ -168,7 +168,7 @@ def leading(map: LinearMap) -> Leading:
         values, vectors = torch.linalg.eigh(rows.T @ rows)
         v = rows @ vectors[:, -1]
     second, first = values[-2:].clamp_min(0).sqrt().tolist()
-    return Leading(first, v.reshape(map.in_shape), second)
+    return TopTwo(first, v.reshape(map.in_shape), second)
 
 
 def _adam_path(lr: float, config: PowerConfig, data_dir: str | None) -> Path:
@@ -258,7 +258,7 @@ def _from_warm_start(path: Path, every: int, config: PowerConfig) -> dict[str, d
     errors: dict[str, dict[int, list[float]]] = {}
     for step, maps in enumerate(path):
         for name, map in maps.items():
-            truth = leading(map) if step % every == 0 else None
+            truth = top_two(map) if step % every == 0 else None
             curves = errors.setdefault(name, {k: [] for k in config.warm_iterations})
             for k, curve in curves.items():
                 v = truth.v if step == 0 and truth is not None else map.adjoint(vectors[name, k][None])[0]

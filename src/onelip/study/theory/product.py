@@ -22,9 +22,9 @@ from onelip.study.theory.critics import (
     Fit,
     Tick,
     batches,
-    build,
+    build_by_recipe,
     digits,
-    frozen,
+    plain_float64,
     spread,
     training,
 )
@@ -83,12 +83,12 @@ def measure(config: ProductConfig, data_dir: str | None, tick: Tick) -> dict[str
 
 def _network(name: str, depth: int, seed: int, config: ProductConfig, data_dir: str | None) -> dict[str, Any]:
     family = FAMILIES[name]
-    critic = build(family.recipe, [config.side**2, *[family.width] * depth, 1], seed)
+    critic = build_by_recipe(family.recipe, [config.side**2, *[family.width] * depth, 1], seed)
     if family.loss is not None:
         real, fake = (_pooled(digits(data_dir, config.images, seed, label), config.side) for label in (3, 8))
         for _ in training(critic, family.loss, batches(real, fake, config.fit.batch), config.fit, seed):
             pass
-    proved = certify(frozen(critic), (config.side**2,), seed=seed)
+    proved = certify(plain_float64(critic), (config.side**2,), seed=seed)
     return {
         "witness": proved.lower,
         "certificate": proved.upper,

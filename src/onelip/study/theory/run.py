@@ -46,7 +46,7 @@ EXPERIMENTS: dict[str, Experiment] = {
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ExperimentOutcome:
     """How an experiment ended: measured, kept from before, or failed for the reason `error`."""
 
     name: str
@@ -72,7 +72,7 @@ def run_theory(
     progress: Progress,
     workers: int = 2,
     data_dir: str | None = None,
-) -> list[Outcome]:
+) -> list[ExperimentOutcome]:
     """Measure what is missing in OUT/theory.json, `workers` at a time, and draw OUT/theory/NAME.svg and .png.
 
     configs: of `experiments`; their `units` are the totals of `progress`. data_dir: folder of MNIST.
@@ -84,7 +84,7 @@ def run_theory(
     (out / "theory").mkdir(parents=True, exist_ok=True)
     outcomes = []
     for name in measured(configs, out):
-        outcomes.append(Outcome(name, "kept"))
+        outcomes.append(ExperimentOutcome(name, "kept"))
         progress.finish(name, "kept: the same configuration was measured before")
     missing = {name: c for name, c in configs.items() if name not in {outcome.name for outcome in outcomes}}
     outcomes += _measure(missing, out, progress, workers, data_dir)
@@ -110,7 +110,7 @@ def _plain(config: Config) -> Any:
 
 def _measure(
     configs: dict[str, Config], out: Path, progress: Progress, workers: int, data_dir: str | None
-) -> list[Outcome]:
+) -> list[ExperimentOutcome]:
     jobs = {name: (name, config) for name, config in configs.items()}
     outcomes = []
     with closing(in_processes(jobs, partial(_work, data_dir=data_dir), workers, progress.update)) as results:
@@ -138,9 +138,9 @@ def _require_json(name: str, result: dict[str, Any]) -> None:
         raise NonFiniteError(f"{name} has numbers that are not finite ({error}): measure it again") from error
 
 
-def _ended(name: str, result: dict[str, Any] | OnelipError, config: Config, out: Path) -> Outcome:
+def _ended(name: str, result: dict[str, Any] | OnelipError, config: Config, out: Path) -> ExperimentOutcome:
     """Keep a result beside those of the other experiments, at once."""
     if isinstance(result, OnelipError):
-        return Outcome(name, "failed", f"failed: {result}")
+        return ExperimentOutcome(name, "failed", f"failed: {result}")
     keep(out, name, {"config": _plain(config), **result})
-    return Outcome(name, "measured")
+    return ExperimentOutcome(name, "measured")

@@ -70,22 +70,22 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-def build(cell: Cell) -> nn.Sequential:
+def untrained(cell: Cell) -> nn.Sequential:
     """The critic of a cell before training. Draws from torch's global generator."""
     sizes = [cell.dim, *[cell.width] * cell.depth]
     activation = ACTIVATIONS[cell.activation]
     layers = [(nn.Linear(m, n), activation()) for m, n in pairwise(sizes)]
     hidden = nn.Sequential(*(module for pair in layers for module in pair))
-    if cell.recipe.method == "stiefel":
+    if cell.design.method == "stiefel":
         isometric = nn.Sequential(*_isometric(hidden), Distance(sizes[-1]))
         if cell.activation == "fullsort":
             return _one_sort(isometric, cell.dim)
         return _centred(isometric, cell.dim) if cell.centred else isometric
     critic = nn.Sequential(*hidden, nn.Linear(sizes[-1], 1), nn.Flatten(0))
-    if cell.recipe.kind is None:
+    if cell.design.kind is None:
         return critic
-    iterations = POWER_ITERATIONS if cell.recipe.kind == "spectral-reshaped" else None
-    return constrain(critic, cell.recipe.kind, iterations=iterations)
+    iterations = POWER_ITERATIONS if cell.design.kind == "spectral-reshaped" else None
+    return constrain(critic, cell.design.kind, iterations=iterations)
 
 
 def matrices(critic: nn.Module) -> list[Tensor]:
@@ -94,19 +94,19 @@ def matrices(critic: nn.Module) -> list[Tensor]:
 
 
 @torch.no_grad()
-def frozen(critic: nn.Sequential, cell: Cell) -> nn.Sequential:
+def as_scored(critic: nn.Sequential, cell: Cell) -> nn.Sequential:
     """A plain copy in float64: what is scored and what is certified are the same numbers.
 
     Orthogonal weights are polished to float64's rounding.
     Constraints that promise an operator norm are baked; "spectral-reshaped" keeps its weights as they are,
     for its estimate is part of what is judged.
     """
-    plain = bake(critic) if cell.recipe.kind in ("spectral", "orthogonal") else copy.deepcopy(critic)
+    plain = bake(critic) if cell.design.kind in ("spectral", "orthogonal") else copy.deepcopy(critic)
     for index, layer in enumerate(plain):
         if isinstance(layer, nn.Linear) and parametrize.is_parametrized(layer):
             plain[index] = plain_linear(layer)
     plain = plain.double().eval()
-    return _shrunk(plain, cell) if cell.recipe.method == "stiefel" else plain
+    return _shrunk(plain, cell) if cell.design.method == "stiefel" else plain
 
 
 def _shrunk(critic: nn.Sequential, cell: Cell) -> nn.Sequential:

@@ -16,7 +16,7 @@ from onelip.errors import OnelipError
 from onelip.gan.random import Stream, derived_seed, generator_for
 from onelip.provenance import provenance
 from onelip.study.pool import Work, in_processes
-from onelip.study.w1bench.critics import build, frozen
+from onelip.study.w1bench.critics import as_scored, untrained
 from onelip.study.w1bench.scoring import record
 from onelip.study.w1bench.settings import Cell
 from onelip.study.w1bench.training import Tick, draw, train
@@ -39,7 +39,7 @@ def measure(cell: Cell, tick: Tick, *, stored: Path | None, w1_samples: int) -> 
         critics = [trained(cell, start, pair, generator, tick) for start in range(cell.starts)]
         critic = farthest_apart(critics, pair, cell, generator)
         seconds = time.process_time() - began
-    return record(frozen(critic, cell), pair, cell, seconds, w1_samples) | {"provenance": origin}
+    return record(as_scored(critic, cell), pair, cell, seconds, w1_samples) | {"provenance": origin}
 
 
 @contextmanager
@@ -58,7 +58,7 @@ def trained(
     """The critic of one start; `tick` hears of the steps of all starts."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(cell.seed, start, Stream.INITIALIZATION))
-        critic = build(cell)
+        critic = untrained(cell)
     train(critic, pair, cell, generator, lambda step: tick(start * cell.steps + step))
     return critic
 

@@ -21,7 +21,7 @@ Schedule = Literal["constant", "cosine", "geometric"]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class CriticDesign:
     """How a critic is kept Lipschitz, what stands between its layers, how many steps it is published with.
 
     activation, steps: "best" chooses its own by size. kind: of the constraint, where the method is
@@ -37,21 +37,21 @@ class Recipe:
 _BEST_STEPS = 8_000  # of 512 samples: a sixth of what the sorting network is published with
 _SPECTRAL_STEPS, _SORTING_STEPS, _PENALTY_STEPS, _CLIP_STEPS = 10_000, 25_000, 60_000, 5_000
 
-RECIPES: dict[str, Recipe] = {
-    "clip-relu": Recipe("clip", "relu", _CLIP_STEPS),
-    "clip-maxmin": Recipe("clip", "maxmin", _CLIP_STEPS),
-    "gp-relu": Recipe("gp", "relu", _PENALTY_STEPS),
-    "gp-maxmin": Recipe("gp", "maxmin", _PENALTY_STEPS),
-    "lp-relu": Recipe("lp", "relu", _PENALTY_STEPS),
-    "lp-maxmin": Recipe("lp", "maxmin", _PENALTY_STEPS),
-    "spectral-reshaped-relu": Recipe("constrained", "relu", _SPECTRAL_STEPS, "spectral-reshaped"),
-    "spectral-reshaped-maxmin": Recipe("constrained", "maxmin", _SPECTRAL_STEPS, "spectral-reshaped"),
-    "spectral-relu": Recipe("constrained", "relu", _SPECTRAL_STEPS, "spectral"),
-    "spectral-maxmin": Recipe("constrained", "maxmin", _SPECTRAL_STEPS, "spectral"),
-    "orthogonal-maxmin": Recipe("constrained", "maxmin", _SORTING_STEPS, "orthogonal"),
-    "orthogonal-fullsort": Recipe("constrained", "fullsort", _SORTING_STEPS, "orthogonal"),
-    "sorting-network": Recipe("constrained", "fullsort", _SORTING_STEPS, "orthogonal"),
-    "best": Recipe("stiefel", "fold", _BEST_STEPS),
+CRITICS: dict[str, CriticDesign] = {
+    "clip-relu": CriticDesign("clip", "relu", _CLIP_STEPS),
+    "clip-maxmin": CriticDesign("clip", "maxmin", _CLIP_STEPS),
+    "gp-relu": CriticDesign("gp", "relu", _PENALTY_STEPS),
+    "gp-maxmin": CriticDesign("gp", "maxmin", _PENALTY_STEPS),
+    "lp-relu": CriticDesign("lp", "relu", _PENALTY_STEPS),
+    "lp-maxmin": CriticDesign("lp", "maxmin", _PENALTY_STEPS),
+    "spectral-reshaped-relu": CriticDesign("constrained", "relu", _SPECTRAL_STEPS, "spectral-reshaped"),
+    "spectral-reshaped-maxmin": CriticDesign("constrained", "maxmin", _SPECTRAL_STEPS, "spectral-reshaped"),
+    "spectral-relu": CriticDesign("constrained", "relu", _SPECTRAL_STEPS, "spectral"),
+    "spectral-maxmin": CriticDesign("constrained", "maxmin", _SPECTRAL_STEPS, "spectral"),
+    "orthogonal-maxmin": CriticDesign("constrained", "maxmin", _SORTING_STEPS, "orthogonal"),
+    "orthogonal-fullsort": CriticDesign("constrained", "fullsort", _SORTING_STEPS, "orthogonal"),
+    "sorting-network": CriticDesign("constrained", "fullsort", _SORTING_STEPS, "orthogonal"),
+    "best": CriticDesign("stiefel", "fold", _BEST_STEPS),
 }
 
 PRESETS: dict[str, tuple[str, ...]] = {
@@ -101,8 +101,8 @@ class Cell:
         return self.starts * self.steps
 
     @property
-    def recipe(self) -> Recipe:
-        return RECIPES[self.critic]
+    def design(self) -> CriticDesign:
+        return CRITICS[self.critic]
 
 
 def cell_of(critic: str, dim: int, funnels: int, seed: int, pair: str | None = None, **changes: Any) -> Cell:
@@ -114,14 +114,14 @@ def cell_of(critic: str, dim: int, funnels: int, seed: int, pair: str | None = N
     >>> cell_of("spectral-relu", dim=128, funnels=4, seed=0, steps=10).width
     256
     """
-    if critic not in RECIPES:
-        raise ArgumentError("critic", f"one of {', '.join(RECIPES)}", repr(critic), "see --help")
+    if critic not in CRITICS:
+        raise ArgumentError("critic", f"one of {', '.join(CRITICS)}", repr(critic), "see --help")
     given = {name: value for name, value in changes.items() if value is not None}
     numbers = {name: given[name] for name in ("steps", "batch", "width", "lr") if name in given}
     for name, value in {"dim": dim, "funnels": funnels, **numbers}.items():
         require_positive(name, value)  # the recipes divide by them
-    recipe = RECIPES[critic]
-    settings: dict[str, Any] = {"steps": recipe.steps, "activation": recipe.activation}
+    design = CRITICS[critic]
+    settings: dict[str, Any] = {"steps": design.steps, "activation": design.activation}
     settings |= _best(dim, funnels, given) if critic == "best" else _published(dim) | given
     cell = Cell(dim, funnels, pair, critic, seed, **settings)
     if cell.activation == "maxmin" and cell.width % 2:

@@ -72,9 +72,9 @@ def objective(critic: nn.Module, x: Tensor, y: Tensor, cell: Cell, generator: to
     """E_Q f − E_P f, and λ times the penalty where the method has one: what is minimised."""
     on_x, on_y = critic(torch.cat([x, y])).chunk(2)
     loss = on_y.mean() - on_x.mean()
-    if cell.recipe.method not in ("gp", "lp"):
+    if cell.design.method not in ("gp", "lp"):
         return loss
-    one_sided = cell.recipe.method == "lp"
+    one_sided = cell.design.method == "lp"
     return loss + cell.penalty * gradient_penalty(critic, x, y, one_sided=one_sided, generator=generator)
 
 
@@ -95,12 +95,12 @@ def _groups(critic: nn.Module, cell: Cell) -> list[dict[str, Any]]:
 @torch.no_grad()
 def _step(critic: nn.Module, optimizer: torch.optim.Optimizer, cell: Cell) -> None:
     """The optimizer's step and what keeps the critic where it has to stay."""
-    on_manifold = matrices(critic) if cell.recipe.method == "stiefel" else []
+    on_manifold = matrices(critic) if cell.design.method == "stiefel" else []
     for W in on_manifold:
         assert W.grad is not None
         W.grad = tangential(W, W.grad)
     optimizer.step()
     for W in on_manifold:
         W.copy_(newton_schulz(W, _RETRACTION))
-    if cell.recipe.method == "clip":
+    if cell.design.method == "clip":
         clip_weights(critic, cell.clip)
