@@ -1,15 +1,16 @@
-# study · test · check · paper · bench: each sets up what it needs, once.
+# study · test · check · docs · paper · bench: each sets up what it needs, once.
 PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS := 1
 
-.PHONY: study test check paper bench format clean help
+.PHONY: study test check docs paper bench format clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make study   set up, then compare clipping, gradient penalty and spectral normalization on MNIST"
 	@echo "make test    set up, then run the tests"
 	@echo "make check   set up, then ruff and pyright"
+	@echo "make docs    set up, then what README and docs generate from results/"
 	@echo "make paper   set up, TeX included, then build paper.pdf and poster.pdf from results/"
 	@echo "make bench   set up, then the benchmarks, side by side"
 
@@ -30,6 +31,9 @@ check: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+docs: .venv/.ready
+	$(BIN)/python -m documents
 
 paper: .venv/.ready
 	paper/install-tex

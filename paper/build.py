@@ -14,10 +14,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from documents.measured import StaleClaimsError
 from onelip.files import write_atomically
 from paper.figures import write_figures
 from paper.log import faults
-from paper.numbers import StaleClaimsError, as_tex, collect
+from paper.numbers import as_tex, collect
 from paper.parts import render_parts
 from paper.poster import write as write_poster
 from paper.tables import render

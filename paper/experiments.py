@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,15 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from documents.measured import exact_potential, norms, read, w1_pairs, w1_standings
 from onelip.provenance import shown
 from onelip.study.w1bench.published import published
-from onelip.study.w1bench.records import by_pair, read_records
-from onelip.study.w1bench.standing import (
-    by_size,
-    pairs_ahead,
-    runs_ahead_of_published,
-    sizes_ahead_of_published,
-)
+from onelip.study.w1bench.standing import by_size
 from paper.text import number, percent, slug
 from paper.values import Table, Value
 
@@ -112,22 +106,20 @@ def _commits(records: Iterable[dict[str, Any]]) -> str:
 
 def of_norms(results: Path) -> Table:
     """Time and width of our interval beside FFT+SVD of half of the frequencies, which is all it needs."""
-    file = json.loads((results / "norms.json").read_text())
-    cases = file["cases"].values()
-    ours = [next(m for m in case["methods"] if m["method"] == "onelip") for case in cases]
-    ratios = sorted(m["ratios"]["FFT+SVD float64, half"][1] for m in ours)
+    found = norms(results)
+    least, most = found.times["FFT+SVD float64, half"]
     texts = {
-        "cases": str(len(ours)),
-        "commit": _commits([{"provenance": file}]),
-        "time/least": percent(ratios[0], 2),
-        "time/most": percent(ratios[-1], 2),
-        "width": percent(max(m["upper"] / m["lower"] - 1 for m in ours), 2, "upper"),
+        "cases": str(found.cases),
+        "commit": _commits([{"provenance": {"commit": found.commit}}]),
+        "time/least": percent(least, 2),
+        "time/most": percent(most, 2),
+        "width": percent(found.width, 2, "upper"),
     }
     return {f"norms/{key}": Value(text, "results/norms.json") for key, text in texts.items()}
 
 
 def of_soundness(results: Path) -> Table:
-    parts = json.loads((results / "soundness.json").read_text())
+    parts = read("soundness.json", results)
     table = {
         f"soundness/{part}/{key}": Value(number(parts[part][key]), f"results/soundness.json: {part}")
         for part in ("layers", "networks")
@@ -154,15 +146,8 @@ def of_w1(results: Path) -> Table:
         texts[f"{key}/seeds"] = str(len(records))
         if best is not None:
             texts |= {f"{key}/best/cos": f"{best.cos:.3f}", f"{key}/best/l2": f"{best.l2:.3f}"}
-    standings = {
-        "better": sizes_ahead_of_published(pairs, "best"),
-        "runs": runs_ahead_of_published(pairs, "best"),
-        "sorting": pairs_ahead(pairs, "best", "sorting-network"),
-        "rerun": sizes_ahead_of_published(pairs, "sorting-network"),
-    }
-    texts |= {
-        f"{name}/{key}": str(n) for name, found in standings.items() for key, n in found._asdict().items()
-    }
+    for name, found in w1_standings(pairs).items():
+        texts |= {f"{name}/{key}": str(n) for key, n in found._asdict().items()}
     seeds = sorted({len(records) for records in sizes.values()})
     texts["seeds"] = f"{seeds[0]} to {seeds[-1]} seeds" if len(seeds) > 1 else f"{seeds[0]} seeds"
     largest = max(r["certified"] for records in sizes.values() for r in records)
@@ -173,18 +158,11 @@ def of_w1(results: Path) -> Table:
     return {f"w1/{key}": Value(text, "results/w1bench.json") for key, text in texts.items()}
 
 
-def w1_pairs(results: Path) -> dict[tuple[int, int, int], dict[str, dict[str, Any]]]:
-    """The benchmark's records by pair and critic."""
-    return by_pair(read_records(results / "w1bench.json"))
-
-
 def of_published_arithmetic(results: Path) -> Table:
     """What the published evaluation gives f* itself: w1/exact/DIM/{cos,l2,zero}, least to most."""
-    path = "results/published_arithmetic.json"
-    rows = json.loads((results / "published_arithmetic.json").read_text())["sizes"]
     texts = {}
-    for dim in sorted({row["dim"] for row in rows}):
-        for key, show in (("cos", number), ("l2", number), ("zero", percent)):
-            found = [value for row in rows if row["dim"] == dim for value in row[key]]
-            texts[f"w1/exact/{dim}/{key}"] = f"{show(min(found))} to {show(max(found))}"
-    return {key: Value(text, path) for key, text in texts.items()}
+    for (dim,), found in exact_potential("dim", results=results).items():
+        for key, (least, most) in found.items():
+            show = percent if key == "zero" else number
+            texts[f"w1/exact/{dim}/{key}"] = f"{show(least)} to {show(most)}"
+    return {key: Value(text, "results/published_arithmetic.json") for key, text in texts.items()}

@@ -14,20 +14,18 @@ Written as build/numbers.tex, a line each: \onelipvalue{KEY}{TEXT}% SOURCE. \val
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import nn
 
+from documents.measured import read_claims
 from onelip.gan.networks import build_critic
 from onelip.provenance import shown
 from onelip.study.claims.evidence import (
     Evidence,
     Measure,
-    digest,
     group_runs,
     is_finished,
     read_evidence,
@@ -227,23 +225,9 @@ def of_layers(evidence: Evidence) -> Table:
     return {"factors/product": Value(str(math.prod(factors.values())), f"{STUDY}/sn-0.json: config")}
 
 
-class StaleClaimsError(Exception):
-    """Verdicts and numbers of one document would be of different results."""
-
-
-def claims_of(results: Path) -> dict[str, Any]:
-    """The claims of results/claims.json. Raises StaleClaimsError where they are of other results."""
-    found = json.loads((results / "claims.json").read_text())
-    if found["inputs"] != digest(results):
-        raise StaleClaimsError(
-            f"{results / 'claims.json'} is of other results: onelip study claims decides them anew"
-        )
-    return found["claims"]
-
-
 def of_claims(results: Path) -> Table:
-    claims = claims_of(results)
-    return {f"claims/{key}": Value(text, "results/claims.json") for key, text in claim_words(claims).items()}
+    words = claim_words(read_claims(results))
+    return {f"claims/{key}": Value(text, "results/claims.json") for key, text in words.items()}
 
 
 def collect(results: Path) -> Table:

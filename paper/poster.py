@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from documents.measured import read_claims
 from onelip.study.claims.evidence import Evidence, is_finished, read_evidence
 from onelip.study.figures import METHOD_COLORS, METHOD_TITLES, by_method, curves_of
 from onelip.study.runs import StoredRun
 from onelip.study.store import STRIP_ROWS
 from onelip.study.theory.figures import LOSS_COLORS
-from paper.numbers import claims_of, finite
+from paper.numbers import finite
 from paper.sentences import VERDICTS
 from paper.text import escape
 
@@ -175,7 +176,7 @@ def digits(strip: Path) -> Image.Image:
 def write(results: Path, folder: Path) -> None:
     """Write the files that poster.tex reads into `folder`. Raises where results/ lacks what they show."""
     evidence = read_evidence(results)
-    claims = claims_of(results)
+    claims = read_claims(results)
     cited = escape(citation(results.parent / "CITATION.cff"))
     folder.mkdir(parents=True, exist_ok=True)
     parts = {

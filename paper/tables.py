@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from documents.measured import w1_pairs
 from onelip.gan.config import TrainConfig
 from onelip.gan.networks import build_critic
 from onelip.study.claims.evidence import Evidence, read_evidence
@@ -15,7 +16,6 @@ from onelip.study.presets import METHODS, PRESETS, expand
 from onelip.study.rounding import Bound
 from onelip.study.w1bench.published import published
 from onelip.study.w1bench.standing import by_size
-from paper.experiments import w1_pairs
 from paper.numbers import BOUNDS, finite, layer_factors, mean_and_range
 from paper.text import code, number, percent
 from paper.values import Table

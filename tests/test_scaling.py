@@ -1,13 +1,11 @@
 """The counts of docs/scaling.md against what really runs and is kept."""
 
-import json
-
 import pytest
 import torch
 from torch import nn
 
-from benchmarks import scaling_page
 from benchmarks.large_critic import FLOAT, Layer, activation_bytes, layers, meta_critic, step_flops
+from documents import scaling
 from onelip.constraint.apply import constrain
 from onelip.constraint.describe import constraint_of
 from onelip.constraint.reshaped import Reshaped
@@ -52,16 +50,14 @@ def test_the_state_is_what_a_constraint_keeps(kind):
     assert sum(tensor.numel() for tensor in kept if tensor.dim()) == layer.state_floats(kind)
 
 
-def test_the_measured_table_is_read_from_the_results(tmp_path, monkeypatch):
-    monkeypatch.setattr(scaling_page, "RESULTS", tmp_path)
-    assert scaling_page.scaling_measured().startswith("Not measured yet")
+def test_the_measured_table_is_read_from_the_results(monkeypatch):
     row = {"engine": "ray", "workers": 2, "runs_an_hour": 812.3, "ratio": [1.5, 1.6, 1.7]}
     row |= {"seconds_besides_steps": 4.5, "connect_seconds": 3.2}
     courier = {"checkpoint_bytes": 9e6, "record_bytes": 1e6, "other_bytes": 0, "milliseconds_a_second": 2.0}
     provenance = {"commit": "0123456789", "machine": {"processor": "a processor", "cores": 2}}
     part = {"rows": [row], "courier": courier, "provenance": provenance}
-    (tmp_path / "benchmarks.json").write_text(json.dumps({"scaling": part}))
-    said = scaling_page.scaling_measured()
+    monkeypatch.setattr(scaling, "part_of", {"scaling": part}.get)
+    said = scaling.scaling_measured()
     assert "| ray | 2 | 812 | 1.60 | 4.5 | 3.2 |" in said
     assert "10.0 MB through Ray (90% of it checkpoints)" in said
     assert "busy with 500 of them" in said

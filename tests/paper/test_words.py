@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from documents.measured import StaleClaimsError, read_claims
 from onelip.study.claims.evidence import digest, read_evidence
 from paper.build import HERE, ROOT
-from paper.numbers import StaleClaimsError, as_tex, claims_of, collect
+from paper.numbers import as_tex, collect
 
 PROSE = sorted([*HERE.glob("sections/*.tex"), HERE / "main.tex", HERE / "poster.tex"])
 TEX = sorted({*PROSE, *HERE.glob("*.tex")})
@@ -123,7 +124,7 @@ def test_no_decimal_of_the_readme_is_typed():
 def test_verdicts_of_other_results_stop_the_build(tmp_path):
     (tmp_path / "study" / "runs").mkdir(parents=True)
     (tmp_path / "claims.json").write_text(json.dumps({"inputs": digest(tmp_path), "claims": {"C1": {}}}))
-    assert claims_of(tmp_path) == {"C1": {}}
+    assert read_claims(tmp_path) == {"C1": {}}
     (tmp_path / "theory.json").write_text("{}")
     with pytest.raises(StaleClaimsError, match="onelip study claims"):
-        claims_of(tmp_path)
+        read_claims(tmp_path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -13,6 +12,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.large_critic import FLOAT, activation_bytes, layers, meta_critic, step_flops
+from documents.markdown import table
+from documents.measured import RESULTS, part_of
 from onelip.constraint.apply import constrain
 from onelip.data import load
 from onelip.gan.config import TrainConfig
@@ -21,7 +22,6 @@ from onelip.gan.step import train_step
 from onelip.provenance import shown
 from onelip.study.presets import expand
 
-RESULTS = Path(__file__).parents[1] / "results"
 STORE = RESULTS / "study" / "runs"
 RUNS, MACHINES, CORES = 1_000, 100, 2
 GPUS, PICTURES = 64, 2 * 32  # real and generated, a GPU
@@ -30,27 +30,18 @@ KINDS = {"operator": "`spectral`", "reshaped": "`spectral-reshaped`"}
 
 
 def scaling_measured() -> str:
-    """Runs an hour of both engines, once `python -m benchmarks scaling` has been run."""
-    path = RESULTS / "benchmarks.json"
-    found = json.loads(path.read_text()).get("scaling") if path.exists() else None
-    if found is None:
-        return "Not measured yet: `python -m benchmarks scaling`."
+    """Runs an hour of both engines."""
+    found = part_of("scaling")
     rows = [
-        (
-            row["engine"],
-            row["workers"],
-            f"{row['runs_an_hour']:.0f}",
-            f"{row['ratio'][1]:.2f}",
-            f"{row['seconds_besides_steps']:.1f}",
-            f"{row['connect_seconds']:.1f}",
-        )
+        f"{row['engine']} | {row['workers']} | {row['runs_an_hour']:.0f} | {row['ratio'][1]:.2f} "
+        f"| {row['seconds_besides_steps']:.1f} | {row['connect_seconds']:.1f}"
         for row in found["rows"]
     ]
-    titles = ("engine", "workers", "runs an hour", "× one process", "s a run besides steps", "s to connect")
+    head = "engine | workers | runs an hour | × one process | s a run besides steps | s to connect"
     courier, machine = found["courier"], found["provenance"]["machine"]
     sent = courier["checkpoint_bytes"] + courier["record_bytes"] + courier["other_bytes"]
     return (
-        f"{markdown_table(titles, rows)}\n\n"
+        f"{table(head, rows)}\n\n"
         f"Measured at commit {shown(found['provenance']['commit'])} on {machine['processor']}, "
         f"{machine['cores']} cores. A run of these sends {sent / 1e6:.1f} MB through Ray "
         f"({courier['checkpoint_bytes'] / sent:.0%} of it checkpoints), and the engine spends "
@@ -70,19 +61,19 @@ def scaling_sweep() -> str:
     workers = MACHINES * CORES
     rounds = -(-RUNS // workers)
     rows = [
-        ("one run, median of the store's", f"{seconds:.0f} s by a worker's clock"),
-        (f"{RUNS:,} runs", f"{RUNS * seconds / 3600:.0f} hours of a worker"),
-        (f"on {MACHINES} machines of {CORES} cores", f"{rounds} rounds, {rounds * seconds / 60:.0f} min"),
-        ("a checkpoint", f"{checkpoint / 1e6:.2f} MB, {count} a run"),
-        ("checkpoints that reach the engine", f"{RUNS * count * checkpoint / 1e9:.1f} GB"),
-        ("of these in each second", f"{workers * count * checkpoint / seconds / 1e6:.1f} MB"),
-        ("kept in run folders, two a run", f"{2 * RUNS * checkpoint / 1e9:.1f} GB"),
-        ("messages in each second", f"{workers}"),
-        ("flushed checkpoints in each second", f"{workers * count / seconds:.1f}"),
-        ("the store", f"{RUNS * record / 1e6:.1f} MB in {RUNS:,} files"),
-        ("lost with a machine, at most", f"{CORES * seconds / count:.0f} s of a worker"),
+        f"one run, median of the store's | {seconds:.0f} s by a worker's clock",
+        f"{RUNS:,} runs | {RUNS * seconds / 3600:.0f} hours of a worker",
+        f"on {MACHINES} machines of {CORES} cores | {rounds} rounds, {rounds * seconds / 60:.0f} min",
+        f"a checkpoint | {checkpoint / 1e6:.2f} MB, {count} a run",
+        f"checkpoints that reach the engine | {RUNS * count * checkpoint / 1e9:.1f} GB",
+        f"of these in each second | {workers * count * checkpoint / seconds / 1e6:.1f} MB",
+        f"kept in run folders, two a run | {2 * RUNS * checkpoint / 1e9:.1f} GB",
+        f"messages in each second | {workers}",
+        f"flushed checkpoints in each second | {workers * count / seconds:.1f}",
+        f"the store | {RUNS * record / 1e6:.1f} MB in {RUNS:,} files",
+        f"lost with a machine, at most | {CORES * seconds / count:.0f} s of a worker",
     ]
-    return markdown_table(("", f"{len(like)} stored runs on digits, {config.steps:,} steps"), rows)
+    return table(f" | {len(like)} stored runs on digits, {config.steps:,} steps", rows)
 
 
 def checkpoint_bytes(config: TrainConfig) -> int:
@@ -99,30 +90,15 @@ def scaling_layers() -> str:
     """The layers of the large critic, and what one power iteration costs in each."""
     rows = []
     for layer in layers():
-        (_, v), (*_, into) = layer.vector_floats("operator"), layer.maps["operator"].in_shape
+        (_, v), map = layer.vector_floats("operator"), layer.maps["operator"]
         rows.append(
-            (
-                f"`{layer.name}`",
-                "×".join(map(str, layer.maps["operator"].weight.shape)),
-                into,
-                f"{FLOAT * layer.weights / 1e6:.2f}",
-                f"{layer.forward_flops / 1e9:.2f}",
-                f"{layer.iteration_flops('operator') / 1e9:.2f}",
-                f"{layer.iteration_flops('reshaped') / 1e9:.3f}",
-                f"{FLOAT * v / 1e6:.2f}",
-            )
+            f"`{layer.name}` | {'×'.join(str(n) for n in map.weight.shape)} | {map.in_shape[-1]} "
+            f"| {FLOAT * layer.weights / 1e6:.2f} | {layer.forward_flops / 1e9:.2f} "
+            f"| {layer.iteration_flops('operator') / 1e9:.2f} "
+            f"| {layer.iteration_flops('reshaped') / 1e9:.3f} | {FLOAT * v / 1e6:.2f}"
         )
-    titles = (
-        "layer",
-        "weight",
-        "side",
-        "MB",
-        "GFLOP a picture",
-        "GFLOP, operator",
-        "GFLOP, reshaped",
-        "v, MB",
-    )
-    return markdown_table(titles, rows)
+    head = "layer | weight | side | MB | GFLOP a picture | GFLOP, operator | GFLOP, reshaped | v, MB"
+    return table(head, rows)
 
 
 def scaling_step() -> str:
@@ -131,12 +107,12 @@ def scaling_step() -> str:
     parameters = FLOAT * sum(p.numel() for p in meta_critic().parameters())
     work, sent = step_flops(PICTURES), 2 * (GPUS - 1) / GPUS * parameters
     rows = [
-        ("weights", f"{parameters / 1e6:.0f} MB"),
-        ("forward and backward", f"{work / 1e12:.2f} TFLOP, {1e3 * work / FLOPS:.0f} ms"),
-        ("kept for the backward", f"{activation_bytes(PICTURES) / 1e9:.2f} GB"),
-        ("gradients, all-reduced", f"{sent / 1e6:.0f} MB sent, {1e3 * sent / LINK:.0f} ms"),
-        ("Adam's state", f"{2 * parameters / 1e6:.0f} MB"),
-        ("a checkpoint without constraint", f"{3 * parameters / 1e6:.0f} MB"),
+        f"weights | {parameters / 1e6:.0f} MB",
+        f"forward and backward | {work / 1e12:.2f} TFLOP, {1e3 * work / FLOPS:.0f} ms",
+        f"kept for the backward | {activation_bytes(PICTURES) / 1e9:.2f} GB",
+        f"gradients, all-reduced | {sent / 1e6:.0f} MB sent, {1e3 * sent / LINK:.0f} ms",
+        f"Adam's state | {2 * parameters / 1e6:.0f} MB",
+        f"a checkpoint without constraint | {3 * parameters / 1e6:.0f} MB",
     ]
     for kind, title in KINDS.items():
         flops = sum(layer.iteration_flops(kind) for layer in all_layers)
@@ -145,16 +121,15 @@ def scaling_step() -> str:
         weights = FLOAT * sum(layer.weights for layer in all_layers)
         state = FLOAT * sum(layer.state_floats(kind) for layer in all_layers)
         rows += [
-            (f"{title}: an iteration", f"{flops / 1e9:.2f} GFLOP, {flops / work:.2%} of the step"),
-            (f"{title}: read by it", f"{(3 * weights + 3 * (u + v)) / 1e6:.0f} MB"),
-            (f"{title}: state", f"{state / 1e6:.0f} MB"),
-            (f"{title}: more in a checkpoint", f"{(weights + u + 2 * v) / 1e6:.0f} MB"),
-            (f"{title}: buffers that DDP broadcasts", f"{(u + 2 * v) / 1e6:.1f} MB a forward"),
-            (f"{title}: all-reduced if sharded by rows", f"{v / 1e6:.1f} MB an iteration"),
+            f"{title}: an iteration | {flops / 1e9:.2f} GFLOP, {flops / work:.2%} of the step",
+            f"{title}: read by it | {(3 * weights + 3 * (u + v)) / 1e6:.0f} MB",
+            f"{title}: state | {state / 1e6:.0f} MB",
+            f"{title}: more in a checkpoint | {(weights + u + 2 * v) / 1e6:.0f} MB",
+            f"{title}: buffers that DDP broadcasts | {(u + 2 * v) / 1e6:.1f} MB a forward",
+            f"{title}: all-reduced if sharded by rows | {v / 1e6:.1f} MB an iteration",
         ]
-    rows.append(("waits for the GPU, a layer and change", f"{host_waits()}"))
-    titles = ("a critic step", f"on each of {GPUS} GPUs, {PICTURES} pictures")
-    return markdown_table(titles, rows)
+    rows.append(f"waits for the GPU, a layer and change | {host_waits()}")
+    return table(f"a critic step | on each of {GPUS} GPUs, {PICTURES} pictures", rows)
 
 
 class _Waits(TorchDispatchMode):
@@ -176,12 +151,3 @@ def host_waits() -> int:
     with _Waits() as waits:
         layer(torch.zeros(1, 4))
     return waits.count
-
-
-def markdown_table(titles: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
-    """A table in Markdown, all columns but the first flush right."""
-    lines = [titles, ("---", *["--:"] * (len(titles) - 1)), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-
-
-BLOCKS = (scaling_measured, scaling_sweep, scaling_layers, scaling_step)
