@@ -38,6 +38,21 @@ def paired(
     >>> times["a"].ratio
     (1.0, 1.0, 1.0)
     """
+    table = turns(calls, warm_up, rounds, clock)
+    reference = next(iter(table.values()))
+    return {
+        name: Timing(quartiles([1000 * value for value in values]), ratio(values, reference))
+        for name, values in table.items()
+    }
+
+
+def turns(
+    calls: Mapping[str, Callable[[], object]],
+    warm_up: int,
+    rounds: int,
+    clock: Callable[[], float] = time.thread_time,
+) -> dict[str, list[float]]:
+    """Seconds of every call in every round."""
     names = list(calls)
     table: dict[str, list[float]] = {name: [] for name in names}
     for number in range(warm_up + rounds):
@@ -48,14 +63,12 @@ def paired(
             elapsed = clock() - began
             if number >= warm_up:
                 table[name].append(elapsed)
-    reference = table[names[0]]
-    return {
-        name: Timing(
-            quartiles([1000 * value for value in values]),
-            quartiles([value / base for value, base in zip(values, reference, strict=True)]),
-        )
-        for name, values in table.items()
-    }
+    return table
+
+
+def ratio(values: list[float], reference: list[float]) -> Quartiles:
+    """Quartiles of the ratios within a round."""
+    return quartiles([value / base for value, base in zip(values, reference, strict=True)])
 
 
 def quartiles(values: list[float]) -> Quartiles:

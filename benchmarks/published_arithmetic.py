@@ -1,7 +1,5 @@
 """What the published evaluation of the W₁ benchmark gives a critic that cannot be bettered, f = f*.
 
-    python -m benchmarks.published_arithmetic --out results/published_arithmetic.json
-
 Korotin, Kolesov, Burnaev (NeurIPS 2022) take ∇f* by autograd through float32 `torch.cdist` as it comes. From
 26 rows on that is by products of matrices, which cancel: the distance to a centre that is nearer than 10⁻³ or
 so comes out as zero, and so does ∇f* there. P crowds at the centres in low dimensions.
@@ -9,8 +7,8 @@ so comes out as zero, and so does ∇f* there. P crowds at the centres in low di
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,8 +16,6 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from onelip.files import write_json
-from onelip.provenance import provenance
 from onelip.transport import funnel_pair
 from onelip.transport.funnel import FunnelPair
 
@@ -46,29 +42,12 @@ def scores(dim: int, funnels: int, seed: int) -> dict[str, float]:
     }
 
 
-def measure() -> list[dict[str, Any]]:
+def measure(say: Callable[[str], None]) -> dict[str, Any]:
     """Each size with its seeds' scores, in lists by seed."""
     rows = []
-    for dim in DIMS:
-        for funnels in FUNNELS:
-            found = [scores(dim, funnels, seed) for seed in SEEDS]
-            columns = {name: [one[name] for one in found] for name in found[0]}
-            rows.append({"dim": dim, "funnels": funnels, "seeds": list(SEEDS)} | columns)
-    return rows
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    origin, rows = provenance(), measure()
-    for row in rows:
-        print(f"D = {row['dim']}, N = {row['funnels']}: cos {row['cos']}, L² {row['l2']}")
-    write_json(options.out, {"samples": SAMPLES, "sizes": rows, "provenance": origin})
-
-
-if __name__ == "__main__":
-    main()
+    for dim, funnels in itertools.product(DIMS, FUNNELS):
+        found = [scores(dim, funnels, seed) for seed in SEEDS]
+        columns = {name: [one[name] for one in found] for name in found[0]}
+        rows.append({"dim": dim, "funnels": funnels, "seeds": list(SEEDS)} | columns)
+        say(f"D = {dim}, N = {funnels}: cos {columns['cos']}, L² {columns['l2']}")
+    return {"samples": SAMPLES, "sizes": rows}

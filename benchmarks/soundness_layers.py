@@ -1,33 +1,26 @@
 """Fuzz of operator_norm: random linear layers of every kind against the SVD of their dense matrix.
 
-    python -m benchmarks.soundness_layers --count 20000 --seed 0 --out results/soundness.json
-
 A case is a violation if the interval misses the oracle's σ by more than the oracle's own rounding.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
 import math
 import random
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from benchmarks.parts import put_part
 from onelip.linear.interval import NormInterval
 from onelip.linear.layers import linear_map
 from onelip.linear.norm import operator_norm
-from onelip.provenance import provenance
 
 Layer = nn.Linear | _ConvNd
 CONVOLUTIONS: tuple[type[Any], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -35,6 +28,7 @@ TRANSPOSED: tuple[type[Any], ...] = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 MODES = ("zeros", "zeros", "circular", "reflect", "replicate")
 LARGEST_MATRIX = 400 * 400
+COUNT, SEED = 20_000, 0
 
 
 @dataclass(frozen=True)
@@ -225,17 +219,22 @@ class Tally:
             self.violations.append(f"{case}: {sigma!r} ± {rounding!r} not in {interval}")
 
 
-def fuzz(count: int, seed: int, report: bool = False) -> Tally:
+def fuzz(count: int, seed: int, say: Callable[[str], None] = lambda line: None) -> Tally:
     tally, start = Tally(), time.perf_counter()
     for case in itertools.islice(cases(seed), count):
         tally.add(case)
-        if report and tally.count % 500 == 0:
+        if tally.count % 500 == 0:
             seconds = time.perf_counter() - start
-            print(f"{tally.count} layers, {len(tally.violations)} violations, {seconds:.0f} s", flush=True)
+            say(f"{tally.count} layers, {len(tally.violations)} violations, {seconds:.0f} s")
     return tally
 
 
-def record(tally: Tally, seed: int, seconds: float, origin: dict[str, object]) -> dict[str, object]:
+def measure(say: Callable[[str], None], count: int = COUNT, seed: int = SEED) -> dict[str, Any]:
+    """What was found in so many random layers."""
+    start = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Using padding='same'")
+        tally = fuzz(count, seed, say)
     return {
         "count": tally.count,
         "violations": len(tally.violations),
@@ -245,30 +244,6 @@ def record(tally: Tally, seed: int, seconds: float, origin: dict[str, object]) -
         "max_relative_width_per_method": dict(sorted(tally.widest.items())),
         "oracle": "float64 SVD of the dense matrix, its rounding allowed for; "
         "without a size also that of the symbol where a search found it largest",
-        "seconds": round(seconds, 1),
+        "seconds": round(time.perf_counter() - start, 1),
         "threads": torch.get_num_threads(),
-        **origin,
     }
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--count", type=int, default=1000, help="number of random layers")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="JSON file whose key 'layers' is set")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    warnings.filterwarnings("ignore", message="Using padding='same'")
-    origin, start = provenance(), time.perf_counter()
-    tally = fuzz(options.count, options.seed, report=True)
-    summary = record(tally, options.seed, time.perf_counter() - start, origin)
-    print(json.dumps(summary, indent=2))
-    if options.out:
-        put_part(options.out, "layers", summary)
-    return 1 if tally.violations else 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,7 +1,5 @@
 """Fuzz of certify: random networks, none of whose input pairs may be stretched beyond the upper bound.
 
-    python -m benchmarks.soundness_networks --count 2000 --seed 0 --out results/soundness.json
-
 Each network is asked in three ways that know nothing of the certificate's rules: random pairs near and
 far, the spectral norm of autograd's Jacobian at random points, and the witness's ascent. The networks
 run as modules, in float64.
@@ -9,24 +7,21 @@ run as modules, in float64.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import time
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from rich.progress import track
 from torch import Tensor, nn
 
-from benchmarks.parts import put_part
 from benchmarks.random_networks import Case, cases
 from onelip.certificate.certify import Certificate, certify
-from onelip.provenance import provenance
 
+COUNT, SEED = 2_000, 0
 ROUNDING = 1e-10  # of the float64 oracles, relative
 
 
@@ -106,7 +101,7 @@ class Tally:
 
 def fuzz(count: int, seed: int, starts: int = 4, steps: int = 25) -> dict[str, object]:
     """Run `count` networks, each with `starts` ascents of `steps` steps, and say what was found."""
-    tally, started, origin = Tally(), time.perf_counter(), provenance()
+    tally, started = Tally(), time.perf_counter()
     for case in track(cases(seed, count), total=count, description="networks"):
         try:
             tally.add(case, starts, steps)
@@ -119,33 +114,16 @@ def fuzz(count: int, seed: int, starts: int = 4, steps: int = 25) -> dict[str, o
         "rounding": ROUNDING,
         **tally.summary(),
         "seconds": round(time.perf_counter() - started, 1),
-        **origin,
     }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def measure(say: Callable[[str], None], count: int = COUNT, seed: int = SEED) -> dict[str, object]:
+    """What was found in so many random networks."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = fuzz(count, seed)
+    lines = (
+        f"{name}: {found[name]}" for name in ("violations", "failures", "unbounded", "stretch_over_upper")
     )
-    parser.add_argument("--count", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    warnings.filterwarnings("ignore")
-    result = fuzz(options.count, options.seed)
-    print(
-        json.dumps(
-            {
-                key: result[key]
-                for key in ("count", "violations", "failures", "unbounded", "stretch_over_upper", "seconds")
-            }
-        )
-    )
-    if options.out is not None:
-        put_part(options.out, "networks", result)
-    return 1 if result["violations"] or result["failures"] else 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    say("\n".join(lines))
+    return found

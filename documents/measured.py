@@ -57,7 +57,9 @@ def norms(results: Path = RESULTS) -> Norms:
     file = read("norms.json", results)
     ours = [next(m for m in case["methods"] if m["method"] == "onelip") for case in file["cases"].values()]
     times = {name: ends([m["ratios"][name][1] for m in ours]) for name in ours[0]["ratios"]}
-    return Norms(len(ours), times, max(m["upper"] / m["lower"] - 1 for m in ours), file["commit"])
+    return Norms(
+        len(ours), times, max(m["upper"] / m["lower"] - 1 for m in ours), file["provenance"]["commit"]
+    )
 
 
 def ends(values: list[float]) -> Ends:

@@ -33,8 +33,8 @@ def soundness() -> str:
     return (
         f"- Held against the dense matrix's SVD on {layers['count']:,} random layers of every type, stride, "
         f"padding and dtype ({zeros:,} of them zero maps): {layers['violations']} violations of "
-        f"lower ≤ ‖A‖₂ ≤ upper (seed {layers['seed']}, commit {shown(layers['commit'])}; "
-        "`python -m benchmarks.soundness_layers` repeats it)."
+        f"lower ≤ ‖A‖₂ ≤ upper (commit {shown(layers['provenance']['commit'])}; `python -m benchmarks "
+        f"soundness_layers --count {layers['count']} --seed {layers['seed']}` repeats it)."
     )
 
 
@@ -49,7 +49,7 @@ def speed() -> str:
         f"the frequencies, all that a real kernel needs ({double} at all of them, "
         f"{single} of that in float32), which proves nothing, on four "
         f"convolutions and a dense layer; intervals at most {rounded(100 * found.width, 3, 'upper'):.2f}% "
-        "wide (`python benchmarks/test_norms.py`)."
+        "wide (`python -m benchmarks norms`)."
     )
 
 

@@ -95,13 +95,14 @@ def of_theory(theory: dict[str, Any]) -> Table:
     }
     minutes = sum(entry["cpu_seconds"] for entry in theory.values()) / 60
     table["theory/minutes"] = Value(number(minutes), "results/theory.json")
-    table["theory/commits"] = Value(_commits(theory.values()), "results/theory.json")
+    table["theory/commits"] = Value(
+        _commits(entry["provenance"]["commit"] for entry in theory.values()), "results/theory.json"
+    )
     return table
 
 
-def _commits(records: Iterable[dict[str, Any]]) -> str:
-    found = sorted({shown(record["provenance"]["commit"]) for record in records})
-    return ", ".join(rf"\texttt{{{commit}}}" for commit in found)
+def _commits(found: Iterable[str]) -> str:
+    return ", ".join(rf"\texttt{{{commit}}}" for commit in sorted(set(map(shown, found))))
 
 
 def of_norms(results: Path) -> Table:
@@ -110,7 +111,7 @@ def of_norms(results: Path) -> Table:
     least, most = found.times["FFT+SVD float64, half"]
     texts = {
         "cases": str(found.cases),
-        "commit": _commits([{"provenance": {"commit": found.commit}}]),
+        "commit": _commits([found.commit]),
         "time/least": percent(least, 2),
         "time/most": percent(most, 2),
         "width": percent(found.width, 2, "upper"),
@@ -128,7 +129,7 @@ def of_soundness(results: Path) -> Table:
     layers = parts["layers"]
     nonzero = layers["count"] - layers["cases_per_method"]["zero map"]
     table["soundness/layers/nonzero"] = Value(number(nonzero), "results/soundness.json: layers")
-    commits = _commits({"provenance": part} for part in parts.values())
+    commits = _commits(part["provenance"]["commit"] for part in parts.values())
     return table | {"soundness/commits": Value(commits, "results/soundness.json")}
 
 

@@ -1,7 +1,5 @@
 """Fitted powers against known ones, and memory against known allocations."""
 
-import doctest
-import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -20,11 +18,6 @@ from benchmarks.powers import fit_power
 from onelip.errors import ArgumentError
 
 SIZES = (8, 16, 32, 64, 128)
-
-
-@pytest.mark.parametrize("name", ["powers", "memory", "growth", "startup", "paired"])
-def test_the_examples_of_the_benchmarks_run(name):
-    assert doctest.testmod(importlib.import_module(f"benchmarks.{name}")).failed == 0
 
 
 @pytest.mark.parametrize("exponent", [-1.0, 0.0, 0.5, 1.0, 7 / 3, 3.0])

@@ -1,40 +1,32 @@
 """Norms of linear layers side by side: processor time, what each method returns, and the truth.
 
-    pytest benchmarks/test_norms.py -m slow -s
-    python benchmarks/test_norms.py --out results/norms.json
-
-Methods take turns, so that a busy machine slows all of them alike; time is the process's own, on one thread;
-ratios are between methods of one turn, and medians with quartiles are quoted. 'flat SVD' is torch's matrix
-norm of the reshaped kernel; 'FFT+SVD' is Sedghi, Gupta, Long (ICLR 2019) on the torus of the image, in the
-weight's precision and in float64, there also of half of the frequencies, which is all that a real kernel
-needs: exact for circular padding up to rounding, and for other paddings no bound
-in either direction. orthogonium and deel-torchlip take part where they are installed; their bounds hold for
-exact arithmetic, and orthogonium's takes a strided convolution for the one without stride.
+Methods take turns (paired.py), and ratios are to three of them. 'flat SVD' is torch's matrix norm of the
+reshaped kernel; 'FFT+SVD' is Sedghi, Gupta, Long (ICLR 2019) on the torus of the image, in the weight's
+precision and in float64, there also of half of the frequencies, which is all that a real kernel needs: exact
+for circular padding up to rounding, and for other paddings no bound in either direction. orthogonium and
+deel-torchlip take part where they are installed; their bounds hold for exact arithmetic, and orthogonium's
+takes a strided convolution for the one without stride.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
 import importlib.util
-import statistics
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from functools import partial
+from typing import Any
 
-import pytest
 import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-from onelip.files import write_json
+from benchmarks.paired import Quartiles, quartiles, ratio, turns
 from onelip.linear.layers import linear_map
 from onelip.linear.norm import operator_norm
 from onelip.linear.power import lanczos, power_iteration, start_vector
-from onelip.provenance import provenance
 
-TURNS = 9
+ROUNDS = 9
 BASELINES = ("FFT+SVD", "FFT+SVD float64", "FFT+SVD float64, half")
 # Each iteration of orthogonium doubles its kernel's size: the fourth takes 2 to 70 s on these layers.
 ORTHOGONIUM_ITERATIONS = 3
@@ -49,12 +41,9 @@ CASES: dict[str, tuple[Callable[[], Layer], tuple[int, ...]]] = {
 }
 
 
-Quartiles = tuple[float, float, float]
-
-
 @dataclass(frozen=True)
 class Row:
-    """Quartiles over turns of milliseconds and of ratios to the baselines, and what the method says: None
+    """Quartiles over rounds of milliseconds and of ratios to the baselines, and what the method says: None
     where it says nothing from that side."""
 
     method: str
@@ -138,32 +127,23 @@ def contenders(layer: Layer) -> dict[str, Method]:
     return METHODS | {name: CONVOLUTIONS_ONLY[name] for name in installed()}
 
 
-def compare(case: str, turns: int = TURNS) -> list[Row]:
-    """Every method `turns` times, and once before to warm up."""
+def compare(case: str, rounds: int = ROUNDS) -> list[Row]:
+    """Every method on one layer; what each says is of a first call, which warms up."""
     make, shape = CASES[case]
     torch.manual_seed(0)
     layer = make()
-    seconds, said = {name: [] for name in contenders(layer)}, {}
-    for _ in range(turns + 1):
-        for name, method in contenders(layer).items():
-            start = time.process_time()
-            said[name] = method(layer, shape)
-            seconds[name].append(time.process_time() - start)
-    taken = {name: times[1:] for name, times in seconds.items()}
+    said = {name: method(layer, shape) for name, method in contenders(layer).items()}
+    calls = {name: partial(method, layer, shape) for name, method in contenders(layer).items()}
+    seconds = turns(calls, 0, rounds)
     return [
         Row(
             name,
-            quartiles([1e3 * t for t in times]),
-            {b: quartiles([t / u for t, u in zip(times, taken[b], strict=True)]) for b in BASELINES},
+            quartiles([1000 * t for t in taken]),
+            {baseline: ratio(taken, seconds[baseline]) for baseline in BASELINES},
             *said[name],
         )
-        for name, times in taken.items()
+        for name, taken in seconds.items()
     ]
-
-
-def quartiles(values: list[float]) -> Quartiles:
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    return round(low, 4), round(middle, 4), round(high, 4)
 
 
 def converged(case: str) -> float:
@@ -197,46 +177,17 @@ def table(case: str, rows: list[Row], truth: float) -> str:
     return "\n".join(lines + [f"  not installed: {', '.join(sorted(missing))}"] * bool(missing))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("case", CASES)
-def test_proved_in_half_the_time_of_fft_and_svd(case):
-    torch.set_num_threads(1)
-    rows, truth = compare(case), converged(case)
-    print("\n" + table(case, rows, truth))
-    by_method = {row.method: row for row in rows}
-    proved, uppers = by_method["onelip"], {row.method: row.upper for row in rows if row.upper is not None}
-    assert proved.lower is not None
-    assert proved.lower <= truth * (1 + 1e-6)
-    assert truth * (1 - 1e-6) <= uppers["onelip"]
-    assert all(uppers["onelip"] < uppers[name] for name in uppers.keys() & CONVOLUTIONS_ONLY.keys())
-    assert proved.ratios["FFT+SVD float64"][1] <= 0.5
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--turns", type=int, default=TURNS)
-    parser.add_argument("--out", type=Path, help="JSON file to write")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    origin, results = provenance(), {}
+def measure(say: Callable[[str], None]) -> dict[str, Any]:
+    """Every method on every layer, beside the norm itself."""
+    results: dict[str, Any] = {}
     for case in CASES:
-        rows, truth = compare(case, options.turns), converged(case)
-        print(table(case, rows, truth), flush=True)
+        rows, truth = compare(case), converged(case)
+        say(table(case, rows, truth))
         results[case] = {"truth": truth, "methods": [asdict(row) for row in rows]}
-    if options.out:
-        content = {
-            "cases": results,
-            "turns": options.turns,
-            "time": "processor time of one thread; quartiles over turns, of ratios within a turn",
-            "orthogonium_iterations": ORTHOGONIUM_ITERATIONS,
-            "others": installed(),
-            **origin,
-        }
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        write_json(options.out, content)
-
-
-if __name__ == "__main__":
-    main()
+    return {
+        "cases": results,
+        "turns": ROUNDS,
+        "time": "processor time of one thread; quartiles over turns, of ratios within a turn",
+        "orthogonium_iterations": ORTHOGONIUM_ITERATIONS,
+        "others": installed(),
+    }
