@@ -9,17 +9,16 @@ The clouds are one cloud moved by (3, 4), so that the Wasserstein-1 distance bet
 import torch
 from torch import nn
 
-from onelip.constraint.activation import MaxMin
-from onelip.constraint.apply import constrain
-from onelip.constraint.bake import bake
-from onelip.constraint.describe import describe
+import onelip
 
 torch.manual_seed(0)
 torch.set_num_threads(1)
 
 
 def critic() -> nn.Sequential:
-    return nn.Sequential(nn.Linear(2, 32), MaxMin(), nn.Linear(32, 32), MaxMin(), nn.Linear(32, 1))
+    return nn.Sequential(
+        nn.Linear(2, 32), onelip.MaxMin(), nn.Linear(32, 32), onelip.MaxMin(), nn.Linear(32, 1)
+    )
 
 
 def train(network: nn.Module, steps: int = 200) -> float:
@@ -35,14 +34,14 @@ def train(network: nn.Module, steps: int = 200) -> float:
     return -loss.item()
 
 
-constrained = constrain(critic(), "orthogonal")
+constrained = onelip.constrain(critic(), "orthogonal")
 print(f"unconstrained          {train(critic()):12.2f}   (means nothing)")
-print(f"spectral               {train(constrain(critic(), 'spectral')):12.2f}")
+print(f"spectral               {train(onelip.constrain(critic(), 'spectral')):12.2f}")
 print(f"orthogonal             {train(constrained):12.2f}   (the distance is 5)")
 print()
-print(describe(constrained))
+print(onelip.describe(constrained))
 
 x, y = torch.randn(1000, 2), torch.randn(1000, 2)
-proved = bake(constrained)  # a plain network, each layer proved to have norm ≤ 1
+proved = onelip.bake(constrained)  # a plain network, each layer proved to have norm ≤ 1
 steepest = ((proved(x) - proved(y)).abs().squeeze(1) / (x - y).norm(dim=1)).max()
 print(f"\nsteepest of 1000 pairs: {steepest:.4f}, and no pair can be steeper than 1")
