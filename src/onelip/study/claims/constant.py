@@ -7,6 +7,7 @@ import math
 from onelip.study.claims.evidence import Evidence, Measure, Needs
 from onelip.study.claims.measures import BOUND_WORDS, frechet, largest, last
 from onelip.study.claims.statistics import (
+    Numbers,
     PerSeed,
     SeedEstimate,
     difference,
@@ -30,7 +31,7 @@ CLIPS = tuple(PRESETS["paper"].groups["clip"].settings)
 
 
 def global_constant(evidence: Evidence) -> Verdict:
-    numbers: dict[str, SeedEstimate | float] = {}
+    numbers: Numbers = {}
     for method in HELD:
         for bound, word in BOUND_WORDS.items():
             found = geometric_mean(evidence.of(method, largest(bound), finished=False))
@@ -44,11 +45,8 @@ def global_constant(evidence: Evidence) -> Verdict:
         "open": "neither proved nor broken",
     }
     reason = "; ".join(f"{method}: {said[state]}" for method, state in states.items())
-    name = "largest constant over training, witnessed, sn"
-    effect = numbers.pop(name)
-    assert isinstance(effect, SeedEstimate)
     word, _ = combine(states)
-    return Verdict(word, reason, effect, name, numbers)
+    return Verdict.of((word, reason), numbers, headline="largest constant over training, witnessed, sn")
 
 
 def _held_at_one(evidence: Evidence, method: str) -> State:
@@ -60,9 +58,7 @@ def _held_at_one(evidence: Evidence, method: str) -> State:
 
 
 def underfitting(evidence: Evidence) -> Verdict:
-    numbers: dict[str, SeedEstimate | float] = {
-        "parameters at the boundary": mean(evidence.of("clip", _boundary))
-    }
+    numbers: Numbers = {"parameters at the boundary": mean(evidence.of("clip", _boundary))}
     for method in (*HELD, "none", "orthogonal"):
         for bound, word in BOUND_WORDS.items():
             found = mean(evidence.of(method, reached(bound)))
@@ -86,10 +82,7 @@ def underfitting(evidence: Evidence) -> Verdict:
     again = ratio(distances[best], distances["gp"])
     numbers[f"Fréchet distance, best clip ({best}) over gp"] = again
     parts["samples worse than gp's at the best of four c too"] = above(again, 1.0, evidence.seeds(best, "gp"))
-    name = "Fréchet distance, clip over gp"
-    effect = numbers.pop(name)
-    assert isinstance(effect, SeedEstimate)
-    return Verdict(*combine(parts), effect, name, numbers)
+    return Verdict.of(combine(parts), numbers, headline="Fréchet distance, clip over gp")
 
 
 def _best(distances: dict[str, PerSeed]) -> str:
@@ -130,11 +123,9 @@ def product(evidence: Evidence) -> Verdict:
         numbers |= {f"product over witness, {critic}": at_most[critic]}
         numbers |= {f"product over certificate, {critic}": at_least[critic]}
     loosest = max(at_least, key=lambda name: (at_least[name].seeds > 0, at_least[name].value))
-    name = f"product over certificate, {loosest}"
-    effect = numbers.pop(name)
-    assert isinstance(effect, SeedEstimate)
+    headline = f"product over certificate, {loosest}"
     if not sound:
-        return Verdict("refuted", "a witnessed ratio exceeds the product", effect, name, numbers)
+        return Verdict.of(("refuted", "a witnessed ratio exceeds the product"), numbers, headline)
     parts: dict[str, State] = {name: _tight(at_most[name], at_least[name]) for name in at_most}
     tight, loose, between = (
         ", ".join(n.replace(", ", " of ") for n, s in parts.items() if s == state)
@@ -143,7 +134,7 @@ def product(evidence: Evidence) -> Verdict:
     word, _ = combine({**parts, "a bound": "holds"})
     rest = f"; neither shown: {between}" if between else ""
     reason = f"a bound wherever it was checked; tight: {tight or 'none'}; loose: {loose or 'none'}{rest}"
-    return Verdict(word, "" if word == "supported" else reason, effect, name, numbers)
+    return Verdict.of((word, "" if word == "supported" else reason), numbers, headline)
 
 
 def _tight(at_most: SeedEstimate, at_least: SeedEstimate) -> State:
@@ -163,7 +154,7 @@ def _product_over(bound: str) -> Measure:
     return measure
 
 
-def tightness(evidence: Evidence) -> dict[str, SeedEstimate | float]:
+def tightness(evidence: Evidence) -> Numbers:
     """Product of norms over the witnessed ratio and over the certificate, by family and depth."""
     return {
         f"product over {bound}, {name}": estimate
@@ -172,7 +163,7 @@ def tightness(evidence: Evidence) -> dict[str, SeedEstimate | float]:
     }
 
 
-def networks_alone(evidence: Evidence) -> tuple[str, dict[str, SeedEstimate | float]]:
+def networks_alone(evidence: Evidence) -> tuple[str, Numbers]:
     """What the experiment says of the claim without the runs: numbers, which decide nothing alone."""
     return "", tightness(evidence) if "product" in evidence.theory else {}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onelip.study.claims.evidence import Evidence, Measure, Needs
 from onelip.study.claims.measures import mixed_machines, seconds
-from onelip.study.claims.statistics import SeedEstimate, ratio
+from onelip.study.claims.statistics import Numbers, SeedEstimate, ratio
 from onelip.study.claims.verdict import Claim, State, Verdict, below, combine, every
 from onelip.study.presets import PRESETS
 from onelip.study.runs import StoredRun
@@ -22,7 +22,7 @@ def judge(evidence: Evidence) -> Verdict:
     mixed = {name: mixed_machines(evidence, tuple(size + m for m in METHODS)) for size, name in NAMES.items()}
     if any(mixed.values()):
         return Verdict("undecided", "; ".join(f"{name}: {why}" for name, why in mixed.items() if why))
-    numbers: dict[str, SeedEstimate | float] = {}
+    numbers: Numbers = {}
     states: dict[str, State] = {}
     for size, name in NAMES.items():
         time, memory = (_over_gp(evidence, size, "sn", measure) for measure in (seconds, _memory))
@@ -32,9 +32,8 @@ def judge(evidence: Evidence) -> Verdict:
         states[f"{name} (memory)" if alone else name] = every((quick, small))
         numbers |= {f"time, {name}": time, f"memory, {name}": memory}
         numbers[f"time of sn-operator, {name}"] = _over_gp(evidence, size, "sn-operator", seconds)
-    effect = numbers.pop("time, main")
-    assert isinstance(effect, SeedEstimate)
-    return Verdict(*combine(states), effect, "seconds a generator step, sn over gp, main", numbers)
+    title = "seconds a generator step, sn over gp, main"
+    return Verdict.of(combine(states), numbers, headline="time, main", title=title)
 
 
 def _over_gp(evidence: Evidence, size: str, method: str, measure: Measure) -> SeedEstimate:

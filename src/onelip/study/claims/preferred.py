@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from onelip.study.claims.evidence import Evidence, Needs, is_finished
 from onelip.study.claims.measures import (
@@ -16,6 +17,7 @@ from onelip.study.claims.measures import (
     total_seconds,
 )
 from onelip.study.claims.statistics import (
+    Numbers,
     PerSeed,
     SeedEstimate,
     difference,
@@ -24,7 +26,7 @@ from onelip.study.claims.statistics import (
     mean,
     ratio,
 )
-from onelip.study.claims.verdict import Claim, Verdict, above
+from onelip.study.claims.verdict import Claim, Verdict, Word, above
 from onelip.study.presets import PRESETS
 from onelip.study.runs import StoredRun
 
@@ -36,34 +38,66 @@ RECALL_MARGIN = 0.02
 AT_EQUAL_TIME = "Fréchet distance at equal time"
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """The best spectral setting, `ours`, with every rival, of which `rival` is the best.
+
+    against: Fréchet distances at equal time, the rival's over ours. recall: ours less the rival's. failed:
+    seeds of each setting. beside: what other ways to compare say. numbers: all of these, and what is behind.
+    """
+
+    ours: str
+    rival: str
+    against: dict[str, SeedEstimate]
+    recall: dict[str, SeedEstimate]
+    failed: dict[str, float]
+    beside: str
+    numbers: Numbers
+
+    @property
+    def headline(self) -> str:
+        return f"{AT_EQUAL_TIME}, {self.rival} over {self.ours}"
+
+
 def judge(evidence: Evidence) -> Verdict:
     mixed = mixed_machines(evidence, tuple(SETTINGS))
     if mixed:
         return Verdict("undecided", mixed)
+    found = compare(evidence)
+    return Verdict.of(decided(found), found.numbers, found.headline)
+
+
+def compare(evidence: Evidence) -> Comparison:
     distances = with_diverged(evidence, at_equal_time(evidence, "evaluation/frechet_distance"), worst=max)
     recalls = with_diverged(evidence, at_equal_time(evidence, "evaluation/recall"), worst=min)
     again = with_diverged(evidence, by_median_clock(evidence, "evaluation/frechet_distance"), worst=max)
+    final = {n: geometric_mean(v) for n, v in frechet(evidence, tuple(SETTINGS)).items()}
     ours, rival = (_best(distances, names) for names in (SPECTRAL, RIVALS))
     failed = {name: sum(failures(evidence, name).values()) for name in SETTINGS}
     against = {name: ratio(distances[name], distances[ours]) for name in RIVALS}
     recall = {name: difference(recalls[ours], recalls[name]) for name in RIVALS}
-    numbers: dict[str, SeedEstimate | float] = {}
-    by_clocks = numbers[f"{rival} over {ours} by median clocks"] = ratio(again[rival], again[ours])
+    by_clocks = ratio(again[rival], again[ours])
+    numbers: Numbers = {f"{rival} over {ours} by median clocks": by_clocks}
     numbers |= {f"recall, {ours} minus {name}": recall[name] for name in (rival, *RIVALS)}
     numbers |= {f"seeds that fail, {name}": count for name, count in failed.items()}
     numbers |= {f"{AT_EQUAL_TIME}, {name}": geometric_mean(distances[name]) for name in SETTINGS}
     numbers |= {f"{AT_EQUAL_TIME}, {name} over {ours}": found for name, found in against.items()}
     numbers |= {f"recall, {name}": mean(recalls[name]) for name in SETTINGS}
-    final = {n: geometric_mean(v) for n, v in frechet(evidence, tuple(SETTINGS)).items()}
     numbers |= {f"Fréchet distance after all steps, {name}": found for name, found in final.items()}
+    return Comparison(ours, rival, against, recall, failed, _beside(by_clocks, final), numbers)
+
+
+def _beside(by_clocks: SeedEstimate, final: dict[str, SeedEstimate]) -> str:
     leader = lowest(final)
-    ends = (
+    return (
         f"by median clocks the ratio is {by_clocks.value:.3g} ({by_clocks.low:.3g} to {by_clocks.high:.3g}); "
         f"after all steps {leader} has the lowest, {final[leader].value:.3g}"
     )
-    name = f"{AT_EQUAL_TIME}, {rival} over {ours}"
-    effect = numbers.pop(name)
-    assert isinstance(effect, SeedEstimate)
+
+
+def decided(found: Comparison) -> tuple[Word, str]:
+    """The verdict and its condition: distances first, then recall and failures."""
+    ours, against, recall, failed = found.ours, found.against, found.recall, found.failed
     better = [name for name in RIVALS if against[name].below(1.0)]
     level = [name for name in RIVALS if name not in better and not against[name].above(1.0)]
     drawbacks = [f"its recall is below that of {n}" for n in RIVALS if recall[n].below(-RECALL_MARGIN)]
@@ -71,19 +105,17 @@ def judge(evidence: Evidence) -> Verdict:
     unsettled = [n for n in RIVALS if above(recall[n], -RECALL_MARGIN) == "open"]
     if better:
         reason = f"{', '.join(better)} better than {ours}, the best spectral setting, at equal time"
-        return Verdict("refuted", f"{reason}; {ends}", effect, name, numbers)
+        return "refuted", f"{reason}; {found.beside}"
     if level:
-        reason = (
-            f"{effect.seeds} seeds do not tell {' or '.join(level)} from {ours}, the best spectral setting"
-        )
-        return Verdict("undecided", f"{reason}: more seeds are needed; {ends}", effect, name, numbers)
-    said = f"{ours} has the best Fréchet distance at equal time; {ends}"
+        seeds = f"{against[found.rival].seeds} seeds do not tell {' or '.join(level)} from {ours}"
+        return "undecided", f"{seeds}, the best spectral setting: more seeds are needed; {found.beside}"
+    said = f"{ours} has the best Fréchet distance at equal time; {found.beside}"
     if drawbacks:
-        return Verdict("depends", f"{said}; but {'; '.join(drawbacks)}", effect, name, numbers)
+        return "depends", f"{said}; but {'; '.join(drawbacks)}"
     if unsettled:
-        reason = f"{said}; seeds do not tell whether its recall is below that of {', '.join(unsettled)}"
-        return Verdict("undecided", reason, effect, name, numbers)
-    return Verdict("supported", said, effect, name, numbers)
+        rest = f"seeds do not tell whether its recall is below that of {', '.join(unsettled)}"
+        return "undecided", f"{said}; {rest}"
+    return "supported", said
 
 
 def at_equal_time(evidence: Evidence, metric: str) -> dict[str, float]:

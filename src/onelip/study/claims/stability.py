@@ -19,7 +19,7 @@ from onelip.study.claims.measures import (
     setbacks,
     trend,
 )
-from onelip.study.claims.statistics import PerSeed, SeedEstimate, difference, mean, proportion, ratio
+from onelip.study.claims.statistics import Numbers, PerSeed, SeedEstimate, difference, mean, proportion, ratio
 from onelip.study.claims.verdict import Claim, State, Verdict, above, below, certain, combine
 from onelip.study.presets import MIYATO
 from onelip.study.runs import EXPLOSION, StoredRun
@@ -49,7 +49,7 @@ def exploding(evidence: Evidence) -> Verdict:
         for sign in SIGNS
     }
     seen = {s: proportion(evidence.of(s, _shows_a_sign, finished=False)) for s in ("sn", "none")}
-    numbers: dict[str, SeedEstimate | float] = {"share of seeds that show a sign, none": seen["none"]}
+    numbers: Numbers = {"share of seeds that show a sign, none": seen["none"]}
     for method in ("sn", "none", "clip", "gp", "sn-operator"):
         numbers[f"share of steps above 10 medians, {method}"] = mean(evidence.of(method, explosive_share))
         numbers[f"growth of the gradient, {method}"] = mean(evidence.of(method, growth))
@@ -62,12 +62,12 @@ def exploding(evidence: Evidence) -> Verdict:
     return Verdict(word, reason, seen["sn"], "share of seeds that show a sign, sn", numbers)
 
 
-def exploding_by_default(evidence: Evidence) -> tuple[str, dict[str, SeedEstimate | float]]:
+def exploding_by_default(evidence: Evidence) -> tuple[str, Numbers]:
     """The signs that seeds of sn show at its default settings; what unconstrained seeds show, in numbers."""
     runs = len(evidence.all_of("sn"))
     counts = {s: {sign: _seeds_with(evidence, s, sign) for sign in SIGNS} for s in ("sn", "none")}
     shown = [f"{sign} on {n} of {runs} seeds" for sign, n in counts["sn"].items() if n]
-    numbers: dict[str, SeedEstimate | float] = {
+    numbers: Numbers = {
         f"seeds with {sign}, {s}": float(n) for s, signs in counts.items() for sign, n in signs.items()
     }
     return (f"by default sn shows {', '.join(shown)}" if shown else ""), numbers
@@ -83,7 +83,7 @@ def _seeds_with(evidence: Evidence, setting: str, sign: str) -> int:
 
 
 def overcorrecting(evidence: Evidence) -> Verdict:
-    numbers: dict[str, SeedEstimate | float] = {}
+    numbers: Numbers = {}
     parts: dict[str, State] = {}
     metrics = {"gradient": "generator_gradient_norm", "loss": "generator_loss"}
     for rival, (bound, word) in product(("sn", "clip"), BOUND_WORDS.items()):
@@ -96,10 +96,8 @@ def overcorrecting(evidence: Evidence) -> Verdict:
         gap = difference(_gaps(evidence, "gp", bound), _gaps(evidence, rival, bound))
         numbers[f"train-test gap, {word} constants, gp minus {rival}"] = gap
         parts[f"train-test gap larger than {rival}'s ({word})"] = above(gap, 0.0, seeds)
-    name = "gradient's deviation, witnessed constants, gp over sn"
-    effect = numbers.pop(name)
-    assert isinstance(effect, SeedEstimate)
-    return Verdict(*combine(parts), effect, name, numbers)
+    headline = "gradient's deviation, witnessed constants, gp over sn"
+    return Verdict.of(combine(parts), numbers, headline)
 
 
 def _over(evidence: Evidence, a: str, b: str, measure: Measure) -> SeedEstimate:
@@ -116,7 +114,7 @@ def _gaps(evidence: Evidence, setting: str, bound: str) -> PerSeed:
 
 
 def stable(evidence: Evidence) -> Verdict:
-    numbers: dict[str, SeedEstimate | float] = {}
+    numbers: Numbers = {}
     failed = {setting: failures(evidence, setting) for setting in METHODS}
     falls = numbers["rank correlation of Fréchet distance and step, sn"] = mean(
         evidence.of("sn", trend(FRECHET))
@@ -139,10 +137,7 @@ def stable(evidence: Evidence) -> Verdict:
             found = _over(evidence, "sn", rival, deviation(f"{player}_loss", bound, local=True))
             numbers[f"local deviation of the {player} loss, {word} constants, sn over {rival}"] = found
             parts[f"{player} loss smoother than {rival}'s ({word})"] = below(found, 1.0, seeds)
-    name = "share of seeds that fail, sn"
-    effect = numbers.pop(name)
-    assert isinstance(effect, SeedEstimate)
-    return Verdict(*combine(parts), effect, name, numbers)
+    return Verdict.of(combine(parts), numbers, headline="share of seeds that fail, sn")
 
 
 EXPLODING = Claim(

@@ -39,6 +39,10 @@ class SeedEstimate:
         return self.seeds > 1 and self.low > limit
 
 
+Numbers = dict[str, SeedEstimate | float]
+"""By what they are called: means over seeds, and what is counted."""
+
+
 def mean(values: PerSeed) -> SeedEstimate:
     """Arithmetic mean; what is not finite does not count as a seed.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from onelip.study.claims.evidence import Evidence, Needs, is_finished
 from onelip.study.claims.measures import frechet, largest
-from onelip.study.claims.statistics import PerSeed, SeedEstimate, geometric_mean, ratio
+from onelip.study.claims.statistics import Numbers, PerSeed, SeedEstimate, geometric_mean, ratio
 from onelip.study.claims.verdict import Claim, State, Verdict, below, certain, combine
 from onelip.study.presets import MIYATO, PRESETS
 
@@ -47,11 +47,10 @@ def worst_over_best(evidence: Evidence, settings: tuple[str, ...]) -> PerSeed:
 def untuned(evidence: Evidence) -> Verdict:
     spreads = {method: worst_over_best(evidence, settings) for method, settings in A_TO_F.items()}
     knobs = {name: geometric_mean(worst_over_best(evidence, settings)) for name, settings in KNOBS.items()}
-    numbers: dict[str, SeedEstimate | float] = {f"A to F, {m}": geometric_mean(s) for m, s in spreads.items()}
+    numbers: Numbers = {f"A to F, {m}": geometric_mean(s) for m, s in spreads.items()}
     numbers |= knobs
-    effect = numbers.pop("A to F, sn")
-    assert isinstance(effect, SeedEstimate)
-    parts: dict[str, State] = {"A to F": _tolerated(evidence, A_TO_F["sn"], effect, TOLERATED)}
+    spread = geometric_mean(spreads["sn"])
+    parts: dict[str, State] = {"A to F": _tolerated(evidence, A_TO_F["sn"], spread, TOLERATED)}
     for name in ("target of sn", "iterations of sn"):
         parts[name] = _tolerated(evidence, KNOBS[name], knobs[name], TOLERATED)
     less: dict[str, State] = {}
@@ -61,10 +60,11 @@ def untuned(evidence: Evidence) -> Verdict:
         numbers[f"A to F, sn over {rival}"] = against
         less[f"less than {rival} over A to F"] = "fails" if diverged else below(against, 1.0)
     # Needing no tuning is one thing; where that fails, needing less than the others is the condition.
-    word, reason = combine(parts)
-    if word == "refuted" and "holds" in less.values():
-        word, reason = combine({"no tuning": "fails", **less})
-    return Verdict(word, reason, effect, "worst over best Fréchet distance over A to F, sn", numbers)
+    decided = combine(parts)
+    if decided[0] == "refuted" and "holds" in less.values():
+        decided = combine({"no tuning": "fails", **less})
+    title = "worst over best Fréchet distance over A to F, sn"
+    return Verdict.of(decided, numbers, headline="A to F, sn", title=title)
 
 
 def _tolerated(evidence: Evidence, settings: tuple[str, ...], spread: SeedEstimate, limit: float) -> State:
@@ -94,15 +94,14 @@ def few_iterations(evidence: Evidence) -> Verdict:
                 parts[f"quality of {method} with {k}"] = _tolerated(evidence, (setting,), found, MARGIN)
             proved = geometric_mean(evidence.of(setting, largest("upper")))
             numbers[f"largest proved constant over training, {method}, iterations {k}"] = proved
-    effect = numbers.pop(f"Fréchet distance, sn, 1 over {MANY} iterations")
-    assert isinstance(effect, SeedEstimate)
-    return Verdict(*combine(parts), effect, f"Fréchet distance, sn, 1 over {MANY} iterations", numbers)
+    headline = f"Fréchet distance, sn, 1 over {MANY} iterations"
+    return Verdict.of(combine(parts), numbers, headline)
 
 
 KINDS = {"reshaped kernels": "reshaped kernel", "convolutions": "convolution"}
 
 
-def lags(evidence: Evidence) -> dict[str, SeedEstimate | float]:
+def lags(evidence: Evidence) -> Numbers:
     """Largest relative error of σ along a training, from the theory's experiment."""
     return {
         f"largest error of σ, {kind}, iterations {k}": _lag(evidence.theory, kind, k)
@@ -111,7 +110,7 @@ def lags(evidence: Evidence) -> dict[str, SeedEstimate | float]:
     }
 
 
-def lags_alone(evidence: Evidence) -> tuple[str, dict[str, SeedEstimate | float]]:
+def lags_alone(evidence: Evidence) -> tuple[str, Numbers]:
     """What the experiment says of the claim without the runs."""
     if "power" not in evidence.theory:
         return "", {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from onelip.study.claims.evidence import Evidence, Needs
-from onelip.study.claims.statistics import PerSeed, SeedEstimate, mean
+from onelip.study.claims.statistics import Numbers, PerSeed, mean
 from onelip.study.claims.verdict import Claim, State, Verdict, above, below, combine
 
 VANISHED = 0.01
@@ -16,17 +16,14 @@ LAWS = {"plane": "segments in the plane", "mnist": "digits"}
 def judge(evidence: Evidence) -> Verdict:
     experiment = evidence.theory["disjoint"]
     parts: dict[str, State] = {}
-    numbers: dict[str, SeedEstimate | float] = {}
+    numbers: Numbers = {}
     for law, name in LAWS.items():
         for loss in ("minimax", "non-saturating"):
             left = numbers[f"share of the gradient left, {loss}, {name}"] = mean(_left(experiment, law, loss))
             parts[f"{loss} vanishes on {name}"] = below(left, VANISHED)
         kept = numbers[f"gradient over the optimal one's, Wasserstein, {name}"] = mean(_kept(experiment, law))
         parts[f"Wasserstein does not on {name}"] = above(kept, KEPT)
-    name = "share of the gradient left, minimax, digits"
-    effect = numbers.pop(name)
-    assert isinstance(effect, SeedEstimate)
-    return Verdict(*combine(parts), effect, name, numbers)
+    return Verdict.of(combine(parts), numbers, headline="share of the gradient left, minimax, digits")
 
 
 def _runs(experiment: dict[str, Any], law: str, loss: str) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from onelip.study.claims.evidence import Evidence, Needs
-from onelip.study.claims.statistics import SeedEstimate
+from onelip.study.claims.statistics import Numbers, SeedEstimate
 
 MINIMUM_SEEDS = 5
 Word = Literal["supported", "refuted", "depends", "undecided"]
@@ -26,9 +26,17 @@ class Verdict:
     reason: str = ""
     effect: SeedEstimate | None = None
     effect_name: str = ""
-    numbers: dict[str, SeedEstimate | float] = field(default_factory=dict)
+    numbers: Numbers = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     known: str = ""
+
+    @classmethod
+    def of(cls, decided: tuple[Word, str], numbers: Numbers, headline: str, title: str = "") -> Verdict:
+        """The word and its condition, with one of the numbers as the headline, which may have a title."""
+        effect = numbers[headline]
+        assert isinstance(effect, SeedEstimate), "a headline is a mean over seeds"
+        others = {name: number for name, number in numbers.items() if name != headline}
+        return cls(*decided, effect, title or headline, others)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +48,7 @@ class Claim:
     criterion: str
     needs: Needs
     judge: Callable[[Evidence], Verdict]
-    preview: Callable[[Evidence], tuple[str, dict[str, SeedEstimate | float]]] | None = None
+    preview: Callable[[Evidence], tuple[str, Numbers]] | None = None
 
 
 def decide(claim: Claim, evidence: Evidence) -> Verdict:
