@@ -11,7 +11,7 @@ import numpy as np
 from onelip.study.claims.evidence import Evidence, group_runs
 from onelip.study.claims.measures import last
 from onelip.study.claims.statistics import SeedEstimate
-from onelip.study.presets import METHODS
+from onelip.study.presets import METHODS, RunName
 from paper.text import code, escape, listing, number, runs_of
 
 OPEN = "Undecided, for want of runs or because the seeds do not tell"
@@ -46,7 +46,7 @@ def seeds_of(evidence: Evidence, group: str) -> str:
 
     Settings without any are not counted: group_state says that runs are missing.
     """
-    settings = dict.fromkeys(name.rpartition("-")[0] for name in group_runs(group))
+    settings = dict.fromkeys(RunName.of(name).setting for name in group_runs(group))
     counts = {setting: len(evidence.of(setting, lambda run: 0.0)) for setting in settings}
     found = sorted({count for count in counts.values() if count})
     if not found:

@@ -18,9 +18,17 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from onelip.errors import EXIT_DIVERGED, EXIT_INTERRUPTED, ArgumentError, OnelipError, refusal
+from onelip.errors import (
+    EXIT_DIVERGED,
+    EXIT_INTERRUPTED,
+    ArgumentError,
+    OnelipError,
+    one_line,
+    refusal,
+    require_name,
+)
 from onelip.files import require_place
-from onelip.gan.config import TrainConfig, require_name, require_seed, require_threads
+from onelip.gan.config import TrainConfig, require_seed, require_threads
 from onelip.options import Audit, Command, Evaluate, Report, Sample, Study, Theory, Train
 from onelip.study.w1bench.run import W1Bench
 from onelip.study.w1bench.run import run as w1bench
@@ -197,7 +205,7 @@ def audit(options: Audit) -> int:
     except (OnelipError, OSError, KeyboardInterrupt):
         raise
     except BaseException as error:  # user code may raise anything, and 1 would say that a bound is exceeded
-        said = " ".join(str(error).split())[:200]
+        said = one_line(error)
         return _fail(f"no certificate: {type(error).__name__}{': ' if said else ''}{said}")
 
 

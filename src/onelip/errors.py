@@ -45,13 +45,22 @@ def require_name(argument: str, received: str, known: Iterable[str]) -> None:
     raise ArgumentError(argument, "one of " + ", ".join(names), repr(received), remedy)
 
 
+def one_line(error: BaseException) -> str:
+    """What an exception of others says, in one line of at most 200 characters.
+
+    >>> one_line(RuntimeError("The size of tensor a\\n  must match"))
+    'The size of tensor a must match'
+    """
+    return " ".join(str(error).split())[:200]
+
+
 def refusal(error: OSError, path: object = None) -> str:
     """What the system refuses, in one line: the file, else `path`, and why; some errors have no errno.
 
     >>> refusal(PermissionError(13, "Permission denied", "a.json")), refusal(TimeoutError("timed out"), "run")
     ('a.json: Permission denied', 'run: timed out')
     """
-    why = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    why = error.strerror or one_line(error) or type(error).__name__
     where = error.filename or path
     return f"{where}: {why}" if where else why
 

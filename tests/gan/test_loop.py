@@ -16,7 +16,7 @@ from onelip.gan.config import METHODS
 from onelip.gan.loop import train
 from onelip.gan.run import RunFolder
 from onelip.gan.step import train_step
-from onelip.study.observers import bring
+from onelip.study.observers import StudyObserver
 from tests.gan.conftest import CLOCK, SMALL, assert_same_run, timeless
 
 MEASURED_EVERY_STEP = {
@@ -252,7 +252,7 @@ def test_a_generator_whose_samples_no_metric_takes_has_diverged(
 
     monkeypatch.setattr("onelip.gan.loop.train_step", step_and_break)
     config = small(data="ring", method="none", steps=2, samples_every=1, **changes)
-    result = train(config, tmp_path / "run", bring=bring)
+    result = train(config, tmp_path / "run", make_observer=StudyObserver)
     assert (result.status, result.message) == ("diverged" if message else "finished", message)
     assert len(list(RunFolder(tmp_path / "run").samples_path.iterdir())) == (2 if message else 3)
 

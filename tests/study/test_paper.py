@@ -113,7 +113,7 @@ def observed(tmp_path_factory):
     """A small run in the plane with all observers."""
     path = tmp_path_factory.mktemp("runs") / "clip-0"
     config = dataclasses.replace(RING, method="clip")
-    assert train(config, path, bring=observers.bring).status == "finished"
+    assert train(config, path, make_observer=observers.StudyObserver).status == "finished"
     return config, path
 
 
@@ -133,7 +133,7 @@ def test_observers_change_nothing_that_is_trained(method, observed, tmp_path):
     config, path = observed
     if method != config.method:
         config, path = dataclasses.replace(RING, method=method), tmp_path / "observed"
-        train(config, path, bring=observers.bring)
+        train(config, path, make_observer=observers.StudyObserver)
     train(dataclasses.replace(config, evaluate_every=0, certify_every=0), tmp_path / "bare")
     brought = {"evaluation", "scores", "certificate", "final"}
     with_them, bare = (map(json.loads, timeless(p)) for p in (path, tmp_path / "bare"))
@@ -152,7 +152,8 @@ def test_certificates_are_of_the_weights_in_use(method):
     torch.testing.assert_close(plain(x), players.critic(x))
     maps = [linear_map(plain.get_submodule(name), size) for name, size in input_shapes(plain, (2,)).items()]
     product = np.prod([torch.linalg.matrix_norm(map.dense().detach().double(), 2).item() for map in maps])
-    record = observers.bring(dataclasses.replace(config, certify_every=1), data)(players, 1)["certificate"]
+    observe = observers.StudyObserver(dataclasses.replace(config, certify_every=1), data)
+    record = observe(players, 1)["certificate"]
     slopes = torch.autograd.functional.jacobian(lambda z: plain(z).sum(), x).norm(dim=1)
     assert 0 < record["lower"] <= record["upper"] <= product * (1 + 1e-3)
     assert slopes.max() <= record["upper"] * (1 + 1e-6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from onelip.data.names import DATASETS
+from onelip.data.names import DATASETS, PLANAR
 from onelip.data.pictures import load_pictures
 from onelip.data.planar import grid, ring
 from onelip.data.sets import DataSet
@@ -13,7 +13,7 @@ from onelip.data.sources import SOURCES, load_idx
 from onelip.errors import ArgumentError, require_name
 
 _SPLITS = ("train", "test")
-_PLANAR = {"ring": ring, "grid": grid}
+_MIXTURES = {"ring": ring, "grid": grid}
 
 
 def load(name: str, folder: str | Path | None = None, split: str = "train") -> DataSet:
@@ -29,10 +29,10 @@ def load(name: str, folder: str | Path | None = None, split: str = "train") -> D
     >>> load("ring").batch(torch.Generator().manual_seed(0), 64).shape
     torch.Size([64, 2])
     """
+    folder = Path(folder) if folder else None
     _check(name, folder, split)
-    folder = None if folder is None else Path(folder)
-    if name in _PLANAR:
-        return _PLANAR[name]()
+    if name in PLANAR:
+        return _MIXTURES[name]()
     if name == "images":
         assert folder is not None
         return load_pictures(folder)
@@ -41,14 +41,14 @@ def load(name: str, folder: str | Path | None = None, split: str = "train") -> D
     return load_idx(SOURCES[name], folder, split)
 
 
-def _check(name: str, folder: str | Path | None, split: str) -> None:
+def _check(name: str, folder: Path | None, split: str) -> None:
     require_name("data set", name, DATASETS)
     require_name("split", split, _SPLITS)
     if name == "images" and folder is None:
         raise ArgumentError("folder", "the folder of your pictures", folder, "name it")
     if name == "images" and split != "train":
         raise ArgumentError("split", "train for a folder of pictures", repr(split), "load another folder")
-    if name in _PLANAR and folder is not None:
+    if name in PLANAR and folder is not None:
         raise ArgumentError(
             "folder", f"left out for {name}, which is drawn, not read", folder, "leave it out"
         )

@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageOps
 
 from onelip.data.sets import ImageSet
-from onelip.errors import DataError
+from onelip.errors import DataError, one_line
 
 _SUFFIXES = {".png", ".jpg", ".jpeg"}
 # Pillow's mode of a file to the mode that is trained on. What is not here (16 bits a channel,
@@ -71,7 +71,7 @@ def _read(path: Path) -> Image.Image:
         UserWarning,
         Image.DecompressionBombError,
     ) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise DataError(f"{path} cannot be read as a picture ({reason}): replace or remove it") from error
     raise DataError(f"{path} has pixels of Pillow's mode {mode}: convert it to 8 bits a channel")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from onelip.data.names import DATASETS
+from onelip.data.names import DATASETS, PLANAR, WITHOUT_FEATURES
 from onelip.errors import ArgumentError, require_name
 
 LOSSES = ("wasserstein", "hinge", "minimax", "non-saturating", "least-squares", "relativistic")
@@ -144,10 +144,10 @@ class TrainConfig:
         for name in ("evaluate_every", "certify_every"):
             if getattr(self, name) < 0:
                 raise ArgumentError(name, "zero or positive", getattr(self, name), "0 means never")
-        if self.method == "orthogonal" and self.data not in _PLANAR and self.width % 2:
+        if self.method == "orthogonal" and self.data not in PLANAR and self.width % 2:
             requirement = "even for orthogonal on images, whose channels are sorted in pairs"
             raise ArgumentError("width", requirement, self.width, f"pass --width {self.width + 1}")
-        if self.evaluate_every and self.data in ("fashion-mnist", "images"):
+        if self.evaluate_every and self.data in WITHOUT_FEATURES:
             remedy = "evaluate the finished run with `onelip evaluate --features`"
             raise ArgumentError("evaluate_every", f"0 for {self.data}", self.evaluate_every, remedy)
         if self.tolerance is not None and not 0 < self.tolerance < 1:
@@ -191,8 +191,6 @@ _POSITIVE = {
     *("gradients_every", "layers_every", "samples_every", "checkpoint_every"),
 }
 
-_PLANAR = ("ring", "grid")
-
 # The field that decides whether an option is read, and its values under which it is.
 _SPECTRAL = ("sn", "sn-operator")
 _READ_BY: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -203,7 +201,7 @@ _READ_BY: dict[str, tuple[str, tuple[str, ...]]] = {
     "tolerance": ("method", _SPECTRAL),
     "power_iterations": ("method", _SPECTRAL),
     "beta1": ("optimizer", ("adam",)),
-    "data_dir": ("data", tuple(name for name in DATASETS if name not in _PLANAR)),
+    "data_dir": ("data", tuple(name for name in DATASETS if name not in PLANAR)),
 }
 
 # Where a run was computed is no part of what was computed, unless a folder is the data set.
@@ -238,10 +236,10 @@ def differing_fields(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[An
     return {name: (a.get(name), b.get(name)) for name in names if a.get(name) != b.get(name)}
 
 
-def said_of(differing: dict[str, tuple[Any, Any]], now: str = "now") -> str:
+def in_words(differing: dict[str, tuple[Any, Any]], now: str = "now") -> str:
     """Differing fields in words.
 
-    >>> said_of({"seed": (0, 1)})
+    >>> in_words({"seed": (0, 1)})
     'seed (there 0, now 1)'
     """
     return ", ".join(f"{name} (there {a}, {now} {b})" for name, (a, b) in differing.items())

@@ -19,7 +19,7 @@ from onelip.data.sets import DataSet
 from onelip.gan.checkpoint import load_newest, save_checkpoint
 from onelip.gan.config import TrainConfig
 from onelip.gan.flat import flatten
-from onelip.gan.observe import Observer, nothing, observe_gradients, observe_layers
+from onelip.gan.observe import MakeObserver, Observer, no_observer, observe_gradients, observe_layers
 from onelip.gan.players import Players, build_players, run_device
 from onelip.gan.run import RunFolder, RunResult
 from onelip.gan.sampling import GRID_COUNT, generate, write_grid
@@ -34,20 +34,21 @@ def train(
     path: Path,
     should_stop: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] = lambda message: None,
-    bring: Callable[[TrainConfig, DataSet], Observer] = nothing,
+    make_observer: MakeObserver = no_observer,
 ) -> RunResult:
     """Train one pair of players in the folder `path`, or continue where it stopped.
 
     A finished run returns its result at once. On the CPU an interrupted run, continued with as many
     threads, ends with the weights and metrics of one that was never interrupted, bit for bit. `should_stop`
-    is asked after every step; `say` receives what the user should know; `bring` makes what measures beside
-    the loop. Raises CheckpointError for a folder of another configuration, or in another process's hands.
+    is asked after every step; `say` receives what the user should know; `make_observer` makes what measures
+    beside the loop. Raises CheckpointError for another configuration's folder, or one that another process
+    holds.
     """
     config = config.resolved()
     run = RunFolder(path)
     with run.claimed(config):
         result = run.result()
-        return result if result is not None else _train(config, run, should_stop, say, bring)
+        return result if result is not None else _train(config, run, should_stop, say, make_observer)
 
 
 def _train(
@@ -55,10 +56,10 @@ def _train(
     run: RunFolder,
     should_stop: Callable[[], bool],
     say: Callable[[str], None],
-    bring: Callable[[TrainConfig, DataSet], Observer],
+    make_observer: MakeObserver,
 ) -> RunResult:
-    data = load(config.data, Path(config.data_dir) if config.data_dir else None)
-    observe = bring(config, data)
+    data = load(config.data, config.data_dir)
+    observe = make_observer(config, data)
     players = build_players(config, data.sample_shape)
     done = _restore(players, config, run, say)
     run.begin(done + 1, data.sample_shape, {"threads": torch.get_num_threads()} | provenance())

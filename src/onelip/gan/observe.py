@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from onelip.constraint.penalty import input_gradient
+from onelip.constraint.penalty import input_gradient, interpolate
 from onelip.data.sets import DataSet
 from onelip.gan.config import TrainConfig
 from onelip.gan.players import Players
 from onelip.gan.random import Stream, generator_for
 from onelip.gan.step import noise
-from onelip.linear.layers import LINEAR_LAYERS, input_shapes
+from onelip.linear.layers import LINEAR_LAYERS, evaluating, input_shapes
 from onelip.linear.norm import operator_norm, reshaped_norm
 
 Observer = Callable[[Players, int], dict[str, Any]]
 """Measurements that are due after a step, as nested plain numbers; {} where none is. Changes no state."""
 
 
-def nothing(config: TrainConfig, data: DataSet) -> Observer:
+MakeObserver = Callable[[TrainConfig, DataSet], Observer]
+"""What measures beside the loop in a run of this configuration, trained on these data."""
+
+
+def no_observer(config: TrainConfig, data: DataSet) -> Observer:
     """An observer that never measures."""
     return lambda players, step: {}
 
@@ -41,10 +44,10 @@ def observe_gradients(
     random = generator_for(config.seed, step, Stream.OBSERVATION)
     device = next(players.critic.parameters()).device
     real = data.batch(random, config.batch).to(device)
-    with torch.no_grad(), frozen_statistics(players.generator):
+    with torch.no_grad(), evaluating(players.generator):
         generated = players.generator(noise(config, random, device))
-    t = torch.rand(config.batch, *[1] * (real.dim() - 1), generator=random).to(device)
-    points = {"real": real, "generated": generated, "interpolated": torch.lerp(real, generated, t)}
+    between = interpolate(generated, real, generator=random)
+    points = {"real": real, "generated": generated, "interpolated": between}
     norms = {name: input_gradient_norms(players.critic, x) for name, x in points.items()}
     return {name: {"mean": float(n.mean()), "max": float(n.max())} for name, n in norms.items()}
 
@@ -66,14 +69,3 @@ def observe_layers(critic: nn.Module, sample_shape: tuple[int, ...]) -> dict[str
                 "operator": {"lower": operator.lower, "upper": operator.upper},
             }
     return measured
-
-
-@contextmanager
-def frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Run a module in eval mode inside the block, so that no running statistic moves."""
-    was_training = module.training
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train(was_training)

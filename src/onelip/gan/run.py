@@ -23,7 +23,7 @@ from typing import Any, Literal, TypeVar
 
 from onelip.errors import CheckpointError
 from onelip.files import write_json
-from onelip.gan.config import TrainConfig, config_of, differing_fields, said_of
+from onelip.gan.config import TrainConfig, config_of, differing_fields, in_words
 from onelip.gan.flat import flatten
 
 TAIL_BYTES = 65_536
@@ -103,7 +103,7 @@ class RunFolder:
             return
         differing = differing_fields(found, ours)
         if differing:
-            said = said_of(differing)
+            said = in_words(differing)
             raise CheckpointError(
                 f"{self.path} holds a run of another configuration: {said}: choose another --out"
             )

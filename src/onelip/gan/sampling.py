@@ -19,10 +19,10 @@ from onelip.data.sets import to_pixels
 from onelip.errors import ArgumentError, CheckpointError
 from onelip.files import write_atomically
 from onelip.gan.checkpoint import load_newest
-from onelip.gan.observe import frozen_statistics
 from onelip.gan.random import Stream, generator_for
 from onelip.gan.run import RunFolder
 from onelip.gan.weights import finished_generator, generator_of
+from onelip.linear.layers import evaluating
 
 GRID_COUNT = 64
 PLANE_PIXELS = 256
@@ -34,7 +34,7 @@ def generate(generator: nn.Module, latent: int, count: int, seed: int) -> Float[
     device = next(generator.parameters()).device
     random = generator_for(seed, 0, Stream.SAMPLING)
     z = torch.randn(count, latent, generator=random)
-    with torch.no_grad(), frozen_statistics(generator):
+    with torch.no_grad(), evaluating(generator):
         return torch.cat([generator(chunk.to(device)).cpu() for chunk in z.split(_CHUNK)])
 
 

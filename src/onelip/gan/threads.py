@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 
 import torch
@@ -66,7 +65,7 @@ def fastest_threads(config: TrainConfig, say: Callable[[str], None] = lambda mes
     if len(counts) == 1 or config.steps < SHORT or run_device(config).type != "cpu":
         return 1
     before = torch.get_num_threads()
-    data = load(config.data, Path(config.data_dir) if config.data_dir else None)
+    data = load(config.data, config.data_dir)
     players = build_players(config, data.sample_shape)
     seconds: dict[int, list[float]] = {count: [] for count in counts}
     try:

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
-from onelip.errors import CheckpointError
+from onelip.errors import CheckpointError, one_line
 from onelip.files import write_atomically
 from onelip.gan.networks import build_generator
 from onelip.gan.players import Players
@@ -39,10 +39,8 @@ def final_weights(run: RunFolder, player: Literal["generator", "critic"]) -> dic
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(
-            f"{path} is missing or damaged ({reason}): train the run again in another folder"
-        ) from error
+        remedy = "train the run again in another folder"
+        raise CheckpointError(f"{path} is missing or damaged ({one_line(error)}): {remedy}") from error
 
 
 def fitted(module: Module, weights: dict[str, Tensor], run: RunFolder) -> Module:

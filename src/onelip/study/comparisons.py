@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from onelip.data.names import PLANAR
 from onelip.study.figures import (
     LAYER_COLORS,
     METHOD_COLORS,
@@ -18,7 +19,7 @@ from onelip.study.figures import (
     plain_ticks,
 )
 from onelip.study.plane import Plane, centres, read_plane
-from onelip.study.presets import MIYATO, PLANAR, PRESETS
+from onelip.study.presets import MIYATO, PRESETS
 from onelip.study.runs import StoredRun
 
 PAPER = PRESETS["paper"].groups

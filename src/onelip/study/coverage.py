@@ -14,11 +14,20 @@ from typing import NamedTuple
 
 import numpy as np
 
+from onelip.study.markdown import LEFT, RIGHT, markdown_table
 from onelip.study.presets import PRESETS
 from onelip.study.runs import StoredRun
 
-SECOND = {"ring": ("share within 3σ", "share"), "grid": ("share within 3σ", "share"),
-          "stacked-mnist": ("KL, nats", "kl")}  # fmt: skip
+
+class Second(NamedTuple):
+    """What is given beside the modes of a data set: as a reader sees it, and as runs record it."""
+
+    title: str
+    metric: str
+
+
+SHARE = Second("share within 3σ", "share")
+SECOND = {"ring": SHARE, "grid": SHARE, "stacked-mnist": Second("KL, nats", "kl")}
 GROUPS = {"ring": "ring", "grid": "grid", "stacked-mnist": "stacked"}
 
 
@@ -55,23 +64,23 @@ def ours(runs: Iterable[StoredRun], data: str) -> list[Row]:
 
 
 def _row(setting: str, data: str, runs: list[StoredRun]) -> Row:
-    name = SECOND[data][1]
-    finished = [run.summary["last"] for run in runs if f"final/{name}" in run.summary["last"]]
+    metric = f"final/{SECOND[data].metric}"
+    finished = [run.summary["last"] for run in runs if metric in run.summary["last"]]
     diverged = sum(run.result is not None and run.result.status == "diverged" for run in runs)
     said = f"here, {len(runs)} seed" + ("s" if len(runs) > 1 else "")
     said += f", {diverged} diverged" if diverged else ""
     modes = sum(last["final/modes"] for last in finished) / len(runs)
-    second = float(np.mean([last[f"final/{name}"] for last in finished])) if finished else np.nan
+    second = float(np.mean([last[metric] for last in finished])) if finished else np.nan
     return Row(setting.removeprefix(f"{data}-"), modes, second, said)
 
 
 def markdown(runs: Iterable[StoredRun]) -> str:
     """A table for each data set, ours below what was published."""
     runs = list(runs)
-    tables = []
-    for data, (second, _) in SECOND.items():
-        rows = [*published(data), *ours(runs, data)]
-        lines = [f"| {data} | modes | {second} | |", "|---|--:|--:|---|"]
-        lines += [f"| {r.method} | {r.modes:g} | {r.second:.3g} | {r.source} |" for r in rows]
-        tables.append("\n".join(lines))
-    return "\n\n".join(tables)
+    return "\n\n".join(_table(data, [*published(data), *ours(runs, data)]) for data in SECOND)
+
+
+def _table(data: str, rows: list[Row]) -> str:
+    heads, sides = (data, "modes", SECOND[data].title, "source"), (LEFT, RIGHT, RIGHT, LEFT)
+    texts = [(row.method, f"{row.modes:g}", f"{row.second:.3g}", row.source) for row in rows]
+    return markdown_table(heads, sides, texts)

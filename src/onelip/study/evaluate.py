@@ -56,14 +56,14 @@ def evaluate_run(
     generator = finished_generator(run)
     place = str(available_device(device))
     extractor = None if features is None else import_extractor(features, place)
-    stick = yardstick(config.data, data_dir or config.data_dir, extractor, place)
-    count = stick.samples if samples is None else samples
+    metrics = yardstick(config.data, data_dir or config.data_dir, extractor, place)
+    count = metrics.samples if samples is None else samples
     require_room("samples", count, config.latent, run.sample_shape())
-    bias = stick.bias(count)
+    bias = metrics.bias(count)
     began = time.perf_counter()
     drawn = generate(generator.to(place), config.latent, count, seed)
-    result = {"generated": stick.measure(drawn), "real": bias, "seconds": time.perf_counter() - began}
-    facts = {"data": config.data, "step": config.steps, "samples": count, "seed": seed, **stick.facts}
+    result = {"generated": metrics.measure(drawn), "real": bias, "seconds": time.perf_counter() - began}
+    facts = {"data": config.data, "step": config.steps, "samples": count, "seed": seed, **metrics.facts}
     return facts | result | {"provenance": provenance()}
 
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from statistics import median
 
 import torch
@@ -20,8 +19,8 @@ from onelip.gan.observe import observe_layers
 from onelip.gan.players import build_players
 from onelip.gan.random import Stream, generator_for
 from onelip.gan.step import critic_step, generator_step, train_step
-from onelip.study.observers import SAMPLES, bring
-from onelip.study.presets import chosen_groups
+from onelip.study.observers import SAMPLES, StudyObserver
+from onelip.study.presets import RunName, chosen_groups
 from onelip.study.yardstick import yardstick
 
 REPEATS = 3
@@ -45,13 +44,13 @@ def plan(preset: str, groups: str | None, configs: dict[str, TrainConfig], missi
     table = Table("group", "runs", "missing", "seconds a run", "core-hours", box=box.SIMPLE, pad_edge=False)
     left = dict(configs)
     for group, content in chosen_groups(preset, groups).items():
-        names = [name for name in left if name.rpartition("-")[0] in content.settings]
+        names = [name for name in left if RunName.of(name).setting in content.settings]
         times = {name: seconds[name] for name in names if name in missing}
         table.add_row(group, str(len(names)), str(len(times)), *_spent(times.values()), style="bold")
         for setting in content.settings:
-            ours = {name: t for name, t in times.items() if name.rpartition("-")[0] == setting}
+            ours = {name: t for name, t in times.items() if RunName.of(name).setting == setting}
             if ours:
-                seeds = ", ".join(name.rpartition("-")[2] for name in ours)
+                seeds = ", ".join(RunName.of(name).seed for name in ours)
                 table.add_row(f"  {setting}", "", f"seeds {seeds}", *_spent(ours.values()))
         left = {name: config for name, config in left.items() if name not in names}
     table.add_section()
@@ -98,7 +97,7 @@ def _observation_seconds(name: str, data_dir: str | None, width: int) -> tuple[f
     config = TrainConfig(method="gp", data=name, data_dir=data_dir, width=width, device="cpu").resolved()
     data = _data(name, data_dir)
     players = build_players(config, data.sample_shape)
-    observe = bring(replace(config, steps=1000, evaluate_every=1, certify_every=1), data)
+    observe = StudyObserver(replace(config, steps=1000, evaluate_every=1, certify_every=1), data)
     observe(players, 1)
     during = _seconds(lambda: observe(players, 2), 1)
     return during, during * yardstick(name, data_dir).samples / SAMPLES
@@ -106,7 +105,7 @@ def _observation_seconds(name: str, data_dir: str | None, width: int) -> tuple[f
 
 @cache
 def _data(name: str, data_dir: str | None) -> DataSet:
-    return load(name, Path(data_dir) if data_dir else None)
+    return load(name, data_dir)
 
 
 def _seconds(work: Callable[[], object], repeats: int = REPEATS) -> float:

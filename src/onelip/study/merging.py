@@ -8,6 +8,7 @@ from onelip.errors import CheckpointError
 from onelip.files import write_atomically
 from onelip.gan.config import TrainConfig
 from onelip.study.plane import plane_path
+from onelip.study.presets import RunName
 from onelip.study.runs import StoredRun
 from onelip.study.store import entry, is_stored, read_record, record_path, strip_path
 
@@ -52,7 +53,7 @@ def _copy(name: str, config: TrainConfig, source: Path, into: Path) -> bool:
 
 def _copy_pictures(source: Path, into: Path, name: str) -> None:
     """What the store draws of a setting comes from its run of seed 0, and goes where that goes."""
-    setting, _, seed = name.rpartition("-")
+    setting, seed = RunName.of(name)
     if seed != "0":
         return
     for picture in (strip_path(source, setting), plane_path(source, setting)):

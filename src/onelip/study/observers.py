@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -24,11 +24,10 @@ from onelip.certificate.certify import certify
 from onelip.data import load
 from onelip.data.sets import DataSet
 from onelip.gan.config import TrainConfig
-from onelip.gan.observe import Observer
 from onelip.gan.players import Players, plain_critic
 from onelip.gan.sampling import generate
 from onelip.metrics.features import LARGEST
-from onelip.study.yardstick import yardstick
+from onelip.study.yardstick import Yardstick, yardstick
 from onelip.transport.wasserstein import wasserstein1
 
 Critic = Callable[[Tensor], Tensor]
@@ -37,48 +36,54 @@ TRANSPORT_SAMPLES = 1_000  # an assignment of n points takes n³ steps
 SEED = 0  # of every real draw, so that all runs of a data set see the same ones
 
 
-def bring(config: TrainConfig, data: DataSet) -> Observer:
-    """The observer that a configuration asks for. Nothing is loaded before it is needed."""
+@dataclass(frozen=True, eq=False)
+class StudyObserver:
+    """Measures after a step what its configuration asks for then; nothing is loaded before it is needed."""
 
-    @cache
-    def stick():
-        return yardstick(config.data, config.data_dir)
+    config: TrainConfig
+    data: DataSet
 
-    @cache
-    def real() -> dict[str, Tensor]:
-        test = load(config.data, Path(config.data_dir) if config.data_dir else None, "test")
-        return {"train": data.batch(_random(0), SAMPLES), "test": test.batch(_random(1), SAMPLES)}
+    def __call__(self, players: Players, step: int) -> dict[str, Any]:
+        record: dict[str, Any] = {}
+        if self._due(self.config.evaluate_every, step):
+            record |= self._evaluation(players, last=step == self.config.steps)
+        if self._due(self.config.certify_every, step):
+            record["certificate"] = self._certificate(players)
+        return record
 
-    def due(every: int, step: int) -> bool:
-        return every > 0 and (step % every == 0 or step == config.steps)
+    def _due(self, every: int, step: int) -> bool:
+        return every > 0 and (step % every == 0 or step == self.config.steps)
 
-    def evaluate(players: Players, last: bool) -> dict[str, Any]:
-        counts = [min(stick().samples, SAMPLES), *([stick().samples] if last else [])]
-        drawn = [generate(players.generator, config.latent, count, config.seed) for count in counts]
+    def _evaluation(self, players: Players, last: bool) -> dict[str, Any]:
+        counts = [min(self._metrics.samples, SAMPLES), *([self._metrics.samples] if last else [])]
+        drawn = [generate(players.generator, self.config.latent, n, self.config.seed) for n in counts]
         if not all(map(measurable, drawn)):
             return {"evaluation": math.nan}
         generated, many = drawn[0], drawn[-1]
-        critic = plain_critic(config, data.sample_shape, players.critic)
-        record: dict[str, Any] = {"evaluation": _numbers(stick().measure(generated))}
-        record["scores"] = scores(critic, real() | {"generated": generated})
+        critic = plain_critic(self.config, self.data.sample_shape, players.critic)
+        record: dict[str, Any] = {"evaluation": _numbers(self._metrics.measure(generated))}
+        record["scores"] = scores(critic, self._real | {"generated": generated})
         if last:
-            record["final"] = _numbers(stick().measure(many))
-            record["final"]["transport"] = transport(critic, real()["test"], generated)
+            record["final"] = _numbers(self._metrics.measure(many))
+            record["final"]["transport"] = transport(critic, self._real["test"], generated)
         return record
 
-    def observe(players: Players, step: int) -> dict[str, Any]:
-        record: dict[str, Any] = {}
-        if due(config.evaluate_every, step):
-            record |= evaluate(players, last=step == config.steps)
-        if due(config.certify_every, step):
-            critic = plain_critic(config, data.sample_shape, players.critic)
-            certificate = certify(critic, data.sample_shape, starts=2)
-            record["certificate"] = {"lower": certificate.lower, "upper": certificate.upper}
-            if config.method == "clip":
-                record["certificate"]["at_boundary"] = share_at_boundary(critic, config.clip)
+    def _certificate(self, players: Players) -> dict[str, float]:
+        critic = plain_critic(self.config, self.data.sample_shape, players.critic)
+        found = certify(critic, self.data.sample_shape, starts=2)
+        record = {"lower": found.lower, "upper": found.upper}
+        if self.config.method == "clip":
+            record["at_boundary"] = share_at_boundary(critic, self.config.clip)
         return record
 
-    return observe
+    @cached_property
+    def _metrics(self) -> Yardstick:
+        return yardstick(self.config.data, self.config.data_dir)
+
+    @cached_property
+    def _real(self) -> dict[str, Tensor]:
+        test = load(self.config.data, self.config.data_dir, "test")
+        return {"train": self.data.batch(_random(0), SAMPLES), "test": test.batch(_random(1), SAMPLES)}
 
 
 def measurable(samples: Float[Tensor, "n *sample"]) -> bool:

@@ -18,6 +18,7 @@ from onelip.gan.players import build_players, plain_critic
 from onelip.gan.run import RunFolder
 from onelip.gan.sampling import generate
 from onelip.gan.weights import final_weights, finished_generator, fitted
+from onelip.study.rounding import rounded
 
 POINTS, SIDE = 500, 41
 MARGIN = 1.5  # how far the grid reaches, in units of the outermost centre's coordinates
@@ -54,7 +55,7 @@ def centres(data: str) -> Float[torch.Tensor, "modes 2"]:
 
 def write_plane(store: Path, setting: str, plane: Plane) -> None:
     """STORE/plane/<setting>.json, of four significant digits: a picture's resolution."""
-    content = {name: _rounded(value) for name, value in vars(plane).items()}
+    content = {name: _four_digits(value) for name, value in vars(plane).items()}
     (store / "plane").mkdir(parents=True, exist_ok=True)
     write_atomically(plane_path(store, setting), json.dumps(content, separators=(",", ":")).encode() + b"\n")
 
@@ -78,5 +79,5 @@ def plane_path(store: Path, setting: str) -> Path:
     return store / "plane" / f"{setting}.json"
 
 
-def _rounded(values: np.ndarray) -> list:
-    return [_rounded(v) if np.ndim(v) else float(f"{v:.4g}") for v in values]
+def _four_digits(values: np.ndarray) -> list:
+    return [_four_digits(v) if np.ndim(v) else rounded(v, 4) for v in values]

@@ -11,10 +11,11 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
-from typing import Any
+from typing import Any, NamedTuple
 
-from onelip.errors import ArgumentError
-from onelip.gan.config import TrainConfig, require_name
+from onelip.data.names import PLANAR
+from onelip.errors import ArgumentError, require_name
+from onelip.gan.config import TrainConfig
 
 Settings = dict[str, dict[str, Any]]
 
@@ -39,7 +40,6 @@ class Preset:
     any_seed: bool = False
 
 
-PLANAR = ("ring", "grid")
 MOST_SEEDS = 1_000_000  # more would be a slip, and take hours to list
 FIVE, THREE = tuple(range(5)), tuple(range(3))
 
@@ -151,6 +151,25 @@ PRESETS: dict[str, Preset] = {
 }
 
 
+class RunName(NamedTuple):
+    """What a run is called, <setting>-<seed>; settings have dashes of their own.
+
+    >>> RunName.of("sn-operator-0"), str(RunName("sn", "1"))
+    (RunName(setting='sn-operator', seed='0'), 'sn-1')
+    """
+
+    setting: str
+    seed: str
+
+    @classmethod
+    def of(cls, name: str) -> RunName:
+        setting, _, seed = name.rpartition("-")
+        return cls(setting, seed)
+
+    def __str__(self) -> str:
+        return f"{self.setting}-{self.seed}"
+
+
 def expand(
     preset: str,
     seeds: str | None = None,
@@ -172,7 +191,7 @@ def expand(
         # Seed by seed, so that a study that is stopped has compared all settings.
         for seed in _seeds(preset, group, seeds):
             for setting, fields in group.settings.items():
-                name = f"{setting}-{seed}"
+                name = str(RunName(setting, str(seed)))
                 if fnmatch(name, only) and name not in runs:
                     runs[name] = _config(preset, fields | (overrides or {}) | {"seed": seed})
     if not runs:

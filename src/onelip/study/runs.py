@@ -13,6 +13,7 @@ from jaxtyping import Float
 from onelip.gan.config import TrainConfig
 from onelip.gan.flat import flatten
 from onelip.gan.run import RunFolder, RunResult
+from onelip.study.presets import RunName
 
 FINAL_SHARE = 0.1  # a run's final number is the mean over the last tenth of its steps
 
@@ -43,7 +44,7 @@ class StoredRun:
     @property
     def setting(self) -> str:
         """The name without the seed: runs of one setting differ in the seed alone."""
-        return self.name.rpartition("-")[0]
+        return RunName.of(self.name).setting
 
 
 def read_run(path: Path) -> StoredRun:

@@ -40,14 +40,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from onelip.data.names import PLANAR
 from onelip.errors import CheckpointError
 from onelip.files import locked, write_atomically
-from onelip.gan.config import TrainConfig, config_of, differing_fields, said_of
+from onelip.gan.config import TrainConfig, config_of, differing_fields, in_words
 from onelip.gan.run import RunFolder, result_of
 from onelip.gan.sampling import png
 from onelip.study.mirror import Piece, put
 from onelip.study.plane import Plane, write_plane
-from onelip.study.presets import PLANAR
+from onelip.study.presets import RunName
+from onelip.study.rounding import rounded
 from onelip.study.runs import Curve, StoredRun, read_run
 
 WINDOWS = 30
@@ -123,7 +125,7 @@ def read_record(store: Path, name: str) -> StoredRun:
             raise KeyError(*sorted(lacking))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} is damaged ({error}): delete it to train the run again") from None
-    picture = strip_path(store, name.rpartition("-")[0])
+    picture = strip_path(store, RunName.of(name).setting)
     return StoredRun(name, config, result, curves, summary, (picture,) if picture.exists() else ())
 
 
@@ -134,12 +136,12 @@ def is_stored(store: Path, name: str, config: TrainConfig) -> bool:
     there = dataclasses.asdict(read_record(store, name).config)
     differing = differing_fields(there, dataclasses.asdict(config))
     if differing:
-        said = said_of(differing)
+        said = in_words(differing)
         raise CheckpointError(f"{store} holds another run {name}: {said}: choose another --store")
     return True
 
 
-def fuller(record: StoredRun, folder: Path) -> StoredRun:
+def with_all_steps(record: StoredRun, folder: Path) -> StoredRun:
     """The run of a record with every step where `folder` is of the same run, ended alike; else the record."""
     if not (folder / "config.json").exists():
         return record
@@ -233,7 +235,7 @@ def _plain(name: str, curve: Curve) -> dict[str, Any]:
 
 
 def _rounded(value: float, digits: int | None) -> float:
-    return float(value) if digits is None else float(f"{value:.{digits}g}")
+    return float(value) if digits is None else rounded(value, digits)
 
 
 def _curve(plain: dict[str, Any]) -> Curve:

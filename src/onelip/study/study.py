@@ -16,7 +16,7 @@ from onelip.study.processes import ProcessWorker
 from onelip.study.progress import Progress
 from onelip.study.report.page import write_report
 from onelip.study.runs import StoredRun, read_run
-from onelip.study.store import fuller, is_stored, read_record
+from onelip.study.store import is_stored, read_record, with_all_steps
 
 
 def missing_runs(configs: dict[str, TrainConfig], store: Path) -> dict[str, TrainConfig]:
@@ -62,4 +62,6 @@ def write_results(title: str, configs: dict[str, TrainConfig], out: Path, store:
 def _stored(name: str, config: TrainConfig, out: Path, store: Path) -> StoredRun:
     """The run as the store has it, with every step where its folder is here; unstored, as far as it came."""
     folder = out / "runs" / name
-    return fuller(read_record(store, name), folder) if is_stored(store, name, config) else read_run(folder)
+    if not is_stored(store, name, config):
+        return read_run(folder)
+    return with_all_steps(read_record(store, name), folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from onelip.study.markdown import LEFT, RIGHT, markdown_table
 from onelip.study.rounding import Bound, rounded
 
 COLUMNS = {
@@ -48,8 +49,7 @@ def cells(runs: dict[str, dict[str, Any]]) -> list[list[str]]:
 def markdown(runs: dict[str, dict[str, Any]]) -> str:
     """The table in Markdown, as the README shows it."""
     titles = list(columns(runs).values())
-    rows = [titles, ["---", *["--:"] * (len(titles) - 1)], *cells(runs)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return markdown_table(titles, (LEFT, *[RIGHT] * (len(titles) - 1)), cells(runs))
 
 
 def _cell(name: str, run: dict[str, Any], column: str) -> str:

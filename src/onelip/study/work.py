@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 import torch
 
-from onelip.errors import OnelipError, refusal
+from onelip.data.names import PLANAR
+from onelip.errors import OnelipError, one_line, refusal
 from onelip.gan.loop import train
 from onelip.gan.run import RunFolder, RunResult
 from onelip.gan.threads import fastest_threads
 from onelip.study.jobs import Job, Outcome
-from onelip.study.observers import bring
+from onelip.study.observers import StudyObserver
 from onelip.study.plane import plane_of
-from onelip.study.presets import PLANAR
 from onelip.study.runs import read_run
 from onelip.study.store import write_record
 
@@ -30,17 +30,16 @@ def perform(job: Job, should_stop: Callable[[], bool], say: Callable[[str], None
     """
     try:
         torch.set_num_threads(job.threads or _threads(job, say))
-        result = train(job.config, job.path, should_stop, say, bring)
+        result = train(job.config, job.path, should_stop, say, StudyObserver)
         _record(job, result)
     except OnelipError as error:
         return Outcome(job, None, str(error))
     except OSError as error:
         return Outcome(job, None, refusal(error, job.path))
     except (MemoryError, RuntimeError, TypeError) as error:
-        said = " ".join(str(error).split())
-        if not isinstance(error, MemoryError) and not TOO_LARGE.search(said):
+        if not isinstance(error, MemoryError) and not TOO_LARGE.search(str(error)):
             raise
-        return Outcome(job, None, f"too large for this machine ({said[:200]}): choose smaller sizes")
+        return Outcome(job, None, f"too large for this machine ({one_line(error)}): choose smaller sizes")
     return Outcome(job, result)
 
 

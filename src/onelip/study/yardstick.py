@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from onelip.data import load
+from onelip.data.names import WITHOUT_FEATURES
 from onelip.data.sets import ImageSet, PlanarMixture
 from onelip.errors import ArgumentError
 from onelip.metrics.classifier import DigitClassifier, digit_classifier
@@ -74,7 +75,7 @@ def yardstick(
     >>> ring.bias(2500)["modes"], ring.facts
     (8, {'real_set': 'fresh draws'})
     """
-    needed = data in ("fashion-mnist", "images")
+    needed = data in WITHOUT_FEATURES
     if needed and extractor is None:
         remedy = "pass --features package.module:function"
         raise ArgumentError("features", f"given for {data}, which has none of its own", None, remedy)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from onelip.errors import CheckpointError
-from onelip.gan.config import TrainConfig, differing_fields, said_of
+from onelip.gan.config import TrainConfig, differing_fields, in_words
 from onelip.study.claims.statistics import PerSeed
-from onelip.study.presets import PRESETS, expand
+from onelip.study.presets import PRESETS, RunName, expand
 from onelip.study.runs import StoredRun
 from onelip.study.store import read_records
 from onelip.study.theory.run import experiments, measured
@@ -84,7 +84,7 @@ def required_runs(needs: Needs, group: str | None = None) -> dict[str, TrainConf
     for name in needs.groups if group is None else (group,):
         settings = needs.groups[name] or PRESETS[PRESET].groups[name].settings
         found |= {
-            run: config for run, config in group_runs(name).items() if run.rpartition("-")[0] in settings
+            run: config for run, config in group_runs(name).items() if RunName.of(run).setting in settings
         }
     return found
 
@@ -102,8 +102,7 @@ def compact(runs: list[str], shown: int = 8) -> str:
     'gp-{0,1} sn-0'
     """
     seeds: dict[str, list[str]] = {}
-    for run in runs:
-        setting, _, seed = run.rpartition("-")
+    for setting, seed in map(RunName.of, runs):
         seeds.setdefault(setting, []).append(seed)
     words = [f"{k}-{{{','.join(v)}}}" if len(v) > 1 else f"{k}-{v[0]}" for k, v in seeds.items()]
     rest = len(words) - shown
@@ -126,7 +125,7 @@ def read_evidence(results: Path) -> Evidence:
 def _require_same(store: Path, name: str, there: TrainConfig, now: TrainConfig) -> None:
     differing = differing_fields(dataclasses.asdict(there), dataclasses.asdict(now))
     if differing:
-        said = said_of(differing, "preset")
+        said = in_words(differing, "preset")
         raise CheckpointError(f"{store} holds another run {name}: {said}: delete it and train the preset's")
 
 

@@ -10,6 +10,7 @@ from onelip.study.claims.stability import EXPLODING, OVERCORRECTING, STABLE
 from onelip.study.claims.tuning import FEW_ITERATIONS, UNTUNED
 from onelip.study.claims.vanishing import VANISHING
 from onelip.study.claims.verdict import Claim
+from onelip.study.markdown import LEFT, markdown_table
 
 CLAIMS: tuple[Claim, ...] = (
     *(COST, EXPLODING, UNTUNED, GLOBAL_CONSTANT, UNDERFITTING, OVERCORRECTING),
@@ -31,6 +32,5 @@ def sources(claim: Claim) -> str:
 
 def markdown() -> str:
     """The claims and their criteria in Markdown."""
-    rows = [("", "claim", "criterion", "decided by"), ("---",) * 4]
-    rows += [(c.key, c.sentence, c.criterion, sources(c)) for c in CLAIMS]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    rows = [(c.key, c.sentence, c.criterion, sources(c)) for c in CLAIMS]
+    return markdown_table(("", "claim", "criterion", "decided by"), (LEFT,) * 4, rows)

@@ -8,7 +8,7 @@ from typing import Any
 
 from onelip.errors import ArgumentError, CheckpointError, DataError
 from onelip.study.runs import StoredRun, read_run
-from onelip.study.store import fuller, read_records
+from onelip.study.store import read_records, with_all_steps
 from onelip.study.w1bench.records import read_records as read_benchmark
 
 _CLAIM = {
@@ -35,7 +35,7 @@ def read_study(path: Path) -> list[StoredRun]:
     if not path.is_dir():
         raise ArgumentError("study", "a folder", path, remedy)
     stored = {name: run for store in (path / "store", path) for name, run in read_records(store).items()}
-    runs = {name: fuller(run, path / "runs" / name) for name, run in stored.items()}
+    runs = {name: with_all_steps(run, path / "runs" / name) for name, run in stored.items()}
     folders = [file.parent for file in sorted(path.glob("runs/*/config.json"))]
     runs |= {folder.name: read_run(folder) for folder in folders if folder.name not in stored}
     if not runs:

@@ -18,6 +18,7 @@ from onelip.gan.networks import mlp
 from onelip.gan.random import Stream, derived_seed, generator_for
 from onelip.gan.step import update
 from onelip.linear.layers import plain_linear
+from onelip.study.rounding import rounded
 
 Tick = Callable[[], None]
 Draw = Callable[[torch.Generator], tuple[Tensor, Tensor]]
@@ -123,6 +124,6 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"mean": sum(values) / len(values), "low": min(values), "high": max(values)}
 
 
-def rounded(values: Iterable[float]) -> list[float]:
-    """Four significant digits: enough for a curve, and a quarter of the file."""
-    return [float(f"{value:.4g}") for value in values]
+def four_digits(values: Iterable[float]) -> list[float]:
+    """Significant ones: enough for a curve, and a quarter of the file."""
+    return [rounded(value, 4) for value in values]

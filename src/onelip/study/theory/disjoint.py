@@ -29,8 +29,8 @@ from onelip.study.theory.critics import (
     batches,
     build_by_recipe,
     digits,
+    four_digits,
     plain_float64,
-    rounded,
     spread,
     training,
     w1_estimate,
@@ -200,7 +200,7 @@ def _js_lower_bound(critic: nn.Module, laws: Laws) -> float:
 
 
 def _columns(rows: list[dict[str, float]]) -> dict[str, list[float]]:
-    return {name: rounded(row[name] for row in rows) for name in rows[0]}
+    return {name: four_digits(row[name] for row in rows) for name in rows[0]}
 
 
 def _final(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:

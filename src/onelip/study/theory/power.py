@@ -23,7 +23,7 @@ from onelip.gan.random import Stream, derived_seed, generator_for
 from onelip.linear.layers import input_shapes, linear_map
 from onelip.linear.maps import Dense, LinearMap
 from onelip.linear.power import power_iteration, start_vector
-from onelip.study.theory.critics import Fit, Tick, batches, digits, rounded, training
+from onelip.study.theory.critics import Fit, Tick, batches, digits, four_digits, training
 
 PRECISION = 0.01
 CRITIC_LAYERS = 3  # without the last, of rank one, which a single iteration finds
@@ -122,9 +122,9 @@ def _from_random_starts(map: LinearMap, config: PowerConfig) -> dict[str, Any]:
         "sigma": sigma,
         "second_over_first": second / sigma,
         "iterations": shown,
-        "error_median": rounded(median[shown].tolist()),
-        "error_low": rounded(low[shown].tolist()),
-        "error_high": rounded(high[shown].tolist()),
+        "error_median": four_digits(median[shown].tolist()),
+        "error_low": four_digits(low[shown].tolist()),
+        "error_high": four_digits(high[shown].tolist()),
         "error_after_3": {"median": float(median[3]), "low": float(low[3]), "high": float(high[3])},
         "to_one_percent": {"median": _first_within(median), "most": _first_within(high)},
     }
@@ -273,7 +273,7 @@ def _warm_case(curves: dict[int, list[float]], every: int) -> dict[str, Any]:
     worst = {k: max(values) for k, values in curves.items()}
     return {
         "steps": [every * i for i in range(len(next(iter(curves.values()))))],
-        "errors": {str(k): rounded(values) for k, values in curves.items()},
+        "errors": {str(k): four_digits(values) for k, values in curves.items()},
         "worst": {str(k): value for k, value in worst.items()},
         "within_one_percent": next((k for k, value in worst.items() if value <= PRECISION), None),
     }

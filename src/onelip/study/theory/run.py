@@ -17,8 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from onelip.errors import ArgumentError, NonFiniteError, OnelipError
-from onelip.gan.config import require_name
+from onelip.errors import ArgumentError, NonFiniteError, OnelipError, require_name
 from onelip.provenance import provenance
 from onelip.study.pool import Tell, in_processes
 from onelip.study.progress import Progress
