@@ -29,8 +29,8 @@ from onelip.study.claims.measures import (
     setbacks,
     trend,
 )
-from onelip.study.claims.run import block, number, run_claims
-from onelip.study.claims.statistics import SeedEstimate, difference, mean, proportion, ratio
+from onelip.study.claims.run import block, run_claims
+from onelip.study.claims.statistics import SeedEstimate, difference, mean, number, proportion, ratio
 from onelip.study.claims.table import CLAIMS
 from onelip.study.claims.verdict import MINIMUM_SEEDS, combine, decide
 from onelip.study.presets import expand

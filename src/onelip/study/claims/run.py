@@ -11,7 +11,7 @@ from onelip.errors import ArgumentError
 from onelip.files import require_place, write_json
 from onelip.provenance import provenance
 from onelip.study.claims.evidence import compact, digest, read_evidence
-from onelip.study.claims.statistics import SeedEstimate
+from onelip.study.claims.statistics import number
 from onelip.study.claims.table import CLAIMS, sources
 from onelip.study.claims.verdict import Claim, Verdict, decide
 
@@ -58,17 +58,3 @@ def block(claim: Claim, verdict: Verdict, out: Path) -> str:
             detail, WIDTH, initial_indent="    ", subsequent_indent="      ", break_on_hyphens=False
         )
     return "\n".join(lines)
-
-
-def number(value: SeedEstimate | float) -> str:
-    """A number as it is printed.
-
-    >>> number(SeedEstimate(0.51234, 0.5, 0.53, 5))
-    '0.512 [0.5, 0.53], 5 seeds'
-    """
-    if not isinstance(value, SeedEstimate):
-        return f"{value:.3g}"
-    if not value.seeds:
-        return "no seed has it"
-    interval = f" [{value.low:.3g}, {value.high:.3g}]" if value.seeds > 1 else ""
-    return f"{value.value:.3g}{interval}, {value.seeds} seed{'s' if value.seeds > 1 else ''}"

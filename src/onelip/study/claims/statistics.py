@@ -43,6 +43,20 @@ Numbers = dict[str, SeedEstimate | float]
 """By what they are called: means over seeds, and what is counted."""
 
 
+def number(value: SeedEstimate | float) -> str:
+    """A number as it is printed.
+
+    >>> number(SeedEstimate(0.51234, 0.5, 0.53, 5))
+    '0.512 [0.5, 0.53], 5 seeds'
+    """
+    if not isinstance(value, SeedEstimate):
+        return f"{value:.3g}"
+    if not value.seeds:
+        return "no seed has it"
+    interval = f" [{value.low:.3g}, {value.high:.3g}]" if value.seeds > 1 else ""
+    return f"{value.value:.3g}{interval}, {value.seeds} seed{'s' if value.seeds > 1 else ''}"
+
+
 def mean(values: PerSeed) -> SeedEstimate:
     """Arithmetic mean; what is not finite does not count as a seed.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,28 +21,36 @@ PICTURES = 10  # of one run over its training
 PICTURE_BYTES = 2_000_000  # of all pictures together, about
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
-# metric: title; whether it scales with the critic's Lipschitz constant; whether its axis is logarithmic
-METRICS: dict[str, tuple[str, bool, bool]] = {
-    "generator_loss": ("Generator loss", True, False),
-    "critic_loss": ("Critic loss, without penalty", True, False),
-    "w1_estimate": ("Ŵ₁, the critic's estimate", True, False),
-    "evaluation/frechet_distance": ("Fréchet distance", False, True),
-    "evaluation/precision": ("Precision", False, False),
-    "evaluation/recall": ("Recall", False, False),
-    "evaluation/classifier_score": ("Classifier score", False, False),
-    "evaluation/histogram_distance": ("Class histogram distance", False, False),
-    "evaluation/modes": ("Modes found", False, False),
-    "evaluation/share": ("Share within 3σ of a mode", False, False),
-    "evaluation/kl": ("KL(modes ‖ uniform)", False, False),
-    "input_gradient/real/mean": ("Mean ‖∇ₓf‖ at real samples", False, True),
-    "input_gradient/generated/mean": ("Mean ‖∇ₓf‖ at generated samples", False, True),
-    "input_gradient/interpolated/mean": ("Mean ‖∇ₓf‖ between samples", False, True),
-    "critic_gradient_norm": ("Norm of the critic's parameter gradient", True, True),
-    "generator_gradient_norm": ("Norm of the generator's parameter gradient", True, True),
-    "scores/train/mean": ("Mean score f of training samples", True, False),
-    "scores/test/mean": ("Mean score f of test samples", True, False),
-    "scores/generated/mean": ("Mean score f of generated samples", True, False),
-    "certificate/at_boundary": ("Share of clipped weights on ±c", False, False),
+
+class Plotted(NamedTuple):
+    """scaled: whether it grows with the critic's Lipschitz constant. log: whether its axis is logarithmic."""
+
+    title: str
+    scaled: bool = False
+    log: bool = False
+
+
+METRICS: dict[str, Plotted] = {
+    "generator_loss": Plotted("Generator loss", scaled=True),
+    "critic_loss": Plotted("Critic loss, without penalty", scaled=True),
+    "w1_estimate": Plotted("Ŵ₁, the critic's estimate", scaled=True),
+    "evaluation/frechet_distance": Plotted("Fréchet distance", log=True),
+    "evaluation/precision": Plotted("Precision"),
+    "evaluation/recall": Plotted("Recall"),
+    "evaluation/classifier_score": Plotted("Classifier score"),
+    "evaluation/histogram_distance": Plotted("Class histogram distance"),
+    "evaluation/modes": Plotted("Modes found"),
+    "evaluation/share": Plotted("Share within 3σ of a mode"),
+    "evaluation/kl": Plotted("KL(modes ‖ uniform)"),
+    "input_gradient/real/mean": Plotted("Mean ‖∇ₓf‖ at real samples", log=True),
+    "input_gradient/generated/mean": Plotted("Mean ‖∇ₓf‖ at generated samples", log=True),
+    "input_gradient/interpolated/mean": Plotted("Mean ‖∇ₓf‖ between samples", log=True),
+    "critic_gradient_norm": Plotted("Norm of the critic's parameter gradient", scaled=True, log=True),
+    "generator_gradient_norm": Plotted("Norm of the generator's parameter gradient", scaled=True, log=True),
+    "scores/train/mean": Plotted("Mean score f of training samples", scaled=True),
+    "scores/test/mean": Plotted("Mean score f of test samples", scaled=True),
+    "scores/generated/mean": Plotted("Mean score f of generated samples", scaled=True),
+    "certificate/at_boundary": Plotted("Share of clipped weights on ±c"),
 }
 _CLOCKS = ("training_cpu_seconds", "training_seconds")
 
@@ -58,8 +66,8 @@ def page_data(runs: Sequence[StoredRun]) -> dict[str, Any]:
     return {
         "groups": {name: looks(settings, drawn) for name, settings in groups_of(drawn).items()},
         "metrics": [
-            {"key": key, "title": title, "ownScale": own, "log": log}
-            for key, (title, own, log) in METRICS.items()
+            {"key": key, "title": metric.title, "ownScale": metric.scaled, "log": metric.log}
+            for key, metric in METRICS.items()
             if key in seen
         ],
         "runs": [

@@ -9,8 +9,7 @@ from html import escape
 from typing import Any
 
 from onelip.provenance import shown
-from onelip.study.claims.run import number
-from onelip.study.claims.statistics import SeedEstimate
+from onelip.study.claims.statistics import SeedEstimate, number
 from onelip.study.runs import StoredRun
 from onelip.study.table import cells, columns
 from onelip.study.w1bench.table import CAPTION, HEADS, row
