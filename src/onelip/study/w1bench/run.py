@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from onelip.errors import EXIT_INTERRUPTED, ArgumentError
+from onelip.errors import ArgumentError
 
 if TYPE_CHECKING:
     from onelip.study.w1bench.settings import Cell
@@ -50,7 +50,10 @@ class W1Bench:
 
 
 def run(options: W1Bench) -> int:
-    """Run every cell of `options` that the file lacks; print the table; 0 as the process's exit code."""
+    """Run every cell of `options` that the file lacks; print the table; 0 as the process's exit code.
+
+    KeyboardInterrupt passes on: what was finished stays, and the same call trains the rest.
+    """
     from rich.console import Console
 
     from onelip.files import require_place
@@ -67,17 +70,13 @@ def run(options: W1Bench) -> int:
     console = Console()
     if not console.is_terminal:
         console.width = WIDTH  # a pipe has none of its own, and 80 would break every row
-    try:
-        with (
-            progress_for({cell.name: cell.all_steps for cell in missing}, console) as progress,
-            closing(measured(missing, work, options.workers, progress.update)) as results,
-        ):
-            for cell, record in results:
-                add_record(options.json, record)
-                progress.finish(cell.name, f"cos {record['cos']:.3f}, L² {record['l2']:.3f}")
-    except KeyboardInterrupt:
-        console.print("stopped: the same command trains what is missing")
-        return EXIT_INTERRUPTED
+    with (
+        progress_for({cell.name: cell.all_steps for cell in missing}, console) as progress,
+        closing(measured(missing, work, options.workers, progress.update)) as results,
+    ):
+        for cell, record in results:
+            add_record(options.json, record)
+            progress.finish(cell.name, f"cos {record['cos']:.3f}, L² {record['l2']:.3f}")
     records = read_records(options.json)
     shown = [record for cell in cells if (record := find(records, cell, options.w1_samples))]
     console.print(table(shown))
