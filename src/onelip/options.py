@@ -98,7 +98,7 @@ class Theory:
     """Run the theory as experiments: disjoint supports, duality, the Lipschitz product, power iteration."""
 
     out: Path = Path("runs/theory")
-    """Folder of theory.json and of the figures."""
+    """Folder of theory.json; the figures go into its theory/."""
     only: tuple[str, ...] = ()
     """Experiments in place of all: disjoint, duality, product, power."""
     workers: int = 2

@@ -124,7 +124,7 @@ def test_runs_survive_a_signal_and_the_loss_of_their_node(cluster, whole, tmp_pa
 @pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:1", "there:port"])
 def test_an_address_where_nothing_answers_is_refused_at_once(address):
     pytest.importorskip("ray", reason="Ray is not installed")
-    with pytest.raises(ArgumentError, match="ray-address must be"), engine("ray", address, 1):
+    with pytest.raises(ArgumentError, match="ray_address must be"), engine("ray", address, 1):
         pass
 
 

@@ -56,7 +56,7 @@ def _connect(address: str, workers: int) -> None:
     except Exception as error:  # Ray's own words for other versions, and for a node that does not start
         received = f"{address} ({str(error).strip().partition(chr(10))[0]})"
         remedy = "all machines need the same Python, Ray and onelip; /tmp/ray/session_latest/logs says more"
-        raise ArgumentError("ray-address", "that of a cluster that works", received, remedy) from error
+        raise ArgumentError("ray_address", "that of a cluster that works", received, remedy) from error
 
 
 def _require_answer(address: str) -> None:
@@ -66,12 +66,12 @@ def _require_answer(address: str) -> None:
     host, _, port = address.rpartition(":")
     remedy = "start one with `ray start --head`, or leave --ray-address out"
     if not host or not port.isdecimal():
-        raise ArgumentError("ray-address", "auto, local or HOST:PORT", address, remedy)
+        raise ArgumentError("ray_address", "auto, local or HOST:PORT", address, remedy)
     try:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
     except OSError as error:
         requirement = "that of a running Ray cluster"
-        raise ArgumentError("ray-address", requirement, f"{address} ({refusal(error)})", remedy) from None
+        raise ArgumentError("ray_address", requirement, f"{address} ({refusal(error)})", remedy) from None
 
 
 class ClusterWorker(Worker):
