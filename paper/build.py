@@ -16,6 +16,7 @@ from pathlib import Path
 
 from documents.measured import StaleClaimsError
 from onelip.files import write_atomically
+from onelip.study.claims.evidence import read_evidence
 from paper.figures import write_figures
 from paper.log import faults
 from paper.numbers import as_tex, collect
@@ -55,9 +56,9 @@ def sources() -> str:
 
 def generate(results: Path, build: Path) -> None:
     """numbers.tex, tables/, parts/ and figures/ in the build folder."""
-    table, found = collect(results), digest(results)
-    figures = write_figures(results, build / "figures")
-    texts = {"numbers.tex": as_tex(table)} | render(results, table) | render_parts(results, figures)
+    evidence, found = read_evidence(results), digest(results)
+    table, figures = collect(evidence), write_figures(evidence, build / "figures")
+    texts = {"numbers.tex": as_tex(table)} | render(evidence, table) | render_parts(evidence, figures)
     filled = hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()
     names = {"results": found, "digest": found[:SHOWN], "sources": sources(), "texts": filled}
     words = "".join(rf"\newcommand*{{\onelip{name}}}{{{text}}}" + "\n" for name, text in names.items())
@@ -65,7 +66,7 @@ def generate(results: Path, build: Path) -> None:
     for name, text in texts.items():
         (build / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(build / name, text.encode())
-    write_poster(results, build / "poster")
+    write_poster(evidence, build / "poster")
 
 
 def typeset(document: str, build: Path) -> Path:
@@ -93,11 +94,6 @@ def metadata(pdf: bytes, key: str) -> str | None:
     """What a PDF says under a key of onelip.sty: OnelipResults, OnelipSources, OnelipTexts; None else."""
     _, found, rest = pdf.partition(f"/{key} (".encode())
     return rest.partition(b")")[0].decode() if found else None
-
-
-def built_from(pdf: Path) -> str | None:
-    """The digest of the results that a PDF was built from; None where it names none."""
-    return metadata(pdf.read_bytes(), "OnelipResults")
 
 
 def difference(new: bytes, old: bytes) -> str | None:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from onelip.study import comparisons
 from onelip.study import figures as study
-from onelip.study.claims.evidence import read_evidence
+from onelip.study.claims.evidence import Evidence
 from onelip.study.runs import StoredRun
 from onelip.study.theory import figures as theory
 
@@ -57,13 +57,13 @@ COMPARISONS: dict[str, tuple[Callable[[list[StoredRun]], Figure | None], tuple[f
 }
 
 
-def write_figures(results: Path, folder: Path) -> set[str]:
+def write_figures(evidence: Evidence, folder: Path) -> set[str]:
     """Draw FOLDER/NAME.pdf and copy the samples to FOLDER/samples.
 
     Returns the names of the comparisons that were drawn: those whose runs are missing are left out.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    evidence = read_evidence(results)
+    store = evidence.results / "study"
     runs = list(evidence.runs.values())
     with mpl.rc_context(STYLE):
         for name, size in THEORY_SIZES.items():
@@ -75,12 +75,12 @@ def write_figures(results: Path, folder: Path) -> set[str]:
                 groups = {method: groups[method] for method in CLASSICAL}
             save(draw(groups), folder / f"{name}.pdf", size)
         drawn = {name: draw(runs) for name, (draw, _) in COMPARISONS.items()}
-        drawn["plane"] = comparisons.plane(runs, results / "study")
+        drawn["plane"] = comparisons.plane(runs, store)
         drawn = {name: figure for name, figure in drawn.items() if figure is not None}
         for name, figure in drawn.items():
             width, height = COMPARISONS[name][1] if name in COMPARISONS else figure.get_size_inches()
             save(figure, folder / f"{name}.pdf", (min(width, figure.get_figwidth()), height))
-    shutil.copytree(results / "study" / "samples", folder / "samples", dirs_exist_ok=True)
+    shutil.copytree(store / "samples", folder / "samples", dirs_exist_ok=True)
     return set(drawn)
 
 

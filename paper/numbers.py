@@ -23,13 +23,7 @@ from torch import nn
 from documents.measured import read_claims
 from onelip.gan.networks import build_critic
 from onelip.provenance import shown
-from onelip.study.claims.evidence import (
-    Evidence,
-    Measure,
-    group_runs,
-    is_finished,
-    read_evidence,
-)
+from onelip.study.claims.evidence import Evidence, Measure, group_runs, is_finished
 from onelip.study.claims.measures import explosive_share, growth, largest, last, late_rise, seconds
 from onelip.study.claims.statistics import PerSeed, ratio
 from onelip.study.presets import CONSTRAINTS, PRESETS, expand
@@ -230,9 +224,9 @@ def of_claims(results: Path) -> Table:
     return {f"claims/{key}": Value(text, "results/claims.json") for key, text in words.items()}
 
 
-def collect(results: Path) -> Table:
+def collect(evidence: Evidence) -> Table:
     """All keys, in order. Raises KeyError or FileNotFoundError where results/ lacks what is always there."""
-    evidence = read_evidence(results)
+    results = evidence.results
     return {
         **of_runs(evidence),
         **of_ratios(evidence),

@@ -6,10 +6,9 @@ Where the runs of a part are missing there is no float: its file says what is mi
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
-from onelip.study.claims.evidence import Evidence, read_evidence
+from onelip.study.claims.evidence import Evidence
 from onelip.study.presets import CONSTRAINTS, PRESETS
 from paper.numbers import counts
 from paper.sentences import groups_state
@@ -92,7 +91,6 @@ def floating(label: str, body: str) -> str:
     return rf"\begin{{{kind}}}[tbp]\centering\small" + f"\n{body}\n" + rf"\end{{{kind}}}" + "\n"
 
 
-def render_parts(results: Path, figures: set[str]) -> dict[str, str]:
+def render_parts(evidence: Evidence, figures: set[str]) -> dict[str, str]:
     """All parts by the path of their file in the build folder; figures: names of those that were drawn."""
-    evidence = read_evidence(results)
     return {f"parts/{name}.tex": floats(evidence, name, figures) for name in PARTS}

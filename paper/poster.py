@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from documents.measured import read_claims
-from onelip.study.claims.evidence import Evidence, is_finished, read_evidence
+from onelip.study.claims.evidence import Evidence, is_finished
 from onelip.study.figures import METHOD_COLORS, METHOD_TITLES, by_method, curves_of
 from onelip.study.runs import StoredRun
 from onelip.study.store import STRIP_ROWS
@@ -173,9 +173,9 @@ def digits(strip: Path) -> Image.Image:
     return ImageOps.invert(picture.crop((0, picture.height - picture.height // STRIP_ROWS, *picture.size)))
 
 
-def write(results: Path, folder: Path) -> None:
+def write(evidence: Evidence, folder: Path) -> None:
     """Write the files that poster.tex reads into `folder`. Raises where results/ lacks what they show."""
-    evidence = read_evidence(results)
+    results = evidence.results
     claims = read_claims(results)
     cited = escape(citation(results.parent / "CITATION.cff"))
     folder.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from torch import nn
 from documents.measured import w1_pairs
 from onelip.gan.config import TrainConfig
 from onelip.gan.networks import build_critic
-from onelip.study.claims.evidence import Evidence, read_evidence
+from onelip.study.claims.evidence import Evidence
 from onelip.study.presets import METHODS, PRESETS, expand
 from onelip.study.rounding import Bound
 from onelip.study.w1bench.published import published
@@ -223,9 +223,8 @@ def modes(evidence: Evidence) -> str:
     return tabular("lrrrrrr", ["method", *(title for _, title in columns)], shown)
 
 
-def render(results: Path, table: Table) -> dict[str, str]:
+def render(evidence: Evidence, table: Table) -> dict[str, str]:
     """All tables by the path of their file in the build folder."""
-    evidence = read_evidence(results)
     texts = {
         "layers": layers(evidence),
         "setup": setup(),
@@ -233,7 +232,7 @@ def render(results: Path, table: Table) -> dict[str, str]:
         "groups": groups(),
         "quality": by_setting(evidence, list(METHODS), QUALITY),
         "critic": by_setting(evidence, list(METHODS), CRITIC),
-        "w1": w1(results),
+        "w1": w1(evidence.results),
         "claims": claims(table),
     }
     return {f"tables/{name}.tex": text for name, text in texts.items()}

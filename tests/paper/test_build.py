@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from paper import build
-from paper.build import BuildError, built_from, digest, typeset
+from paper.build import BuildError, digest, metadata, typeset
 from paper.log import faults
 from paper.numbers import as_tex
 from paper.values import Value
@@ -66,6 +66,11 @@ def test_a_digest_sees_names_and_contents_and_no_order(tmp_path):
     assert digest(tmp_path, ("build",)) == first != digest(tmp_path)
     (tmp_path / "b").rename(tmp_path / "c")
     assert digest(tmp_path, ("build",)) != first
+
+
+def built_from(pdf):
+    """The digest of the results that a PDF was built from."""
+    return metadata(pdf.read_bytes(), "OnelipResults")
 
 
 @pytest.mark.parametrize("name", list(build.DOCUMENTS))

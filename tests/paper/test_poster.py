@@ -25,15 +25,15 @@ SMALLEST_SCRIPT = 21
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("build") / "poster"
-    poster.write(ROOT / "results", folder)
-    return folder
+def evidence() -> Evidence:
+    return read_evidence(ROOT / "results")
 
 
 @pytest.fixture(scope="module")
-def evidence() -> Evidence:
-    return read_evidence(ROOT / "results")
+def written(evidence: Evidence, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("build") / "poster"
+    poster.write(evidence, folder)
+    return folder
 
 
 def blocks(source: str) -> list[str]:
@@ -83,9 +83,9 @@ def test_no_claim_is_long(written: Path):
     assert all(len(sentence.split()) <= 25 for *_, sentence in claims)
 
 
-def test_every_bar_has_its_number(written: Path):
+def test_every_bar_has_its_number(written: Path, evidence: Evidence):
     """The keys that hold a method's name; test_words looks for all others."""
-    known = collect(ROOT / "results")
+    known = collect(evidence)
     names = [name for _, name, _ in arguments((written / "methods.tex").read_text(), "method")]
     bars = re.findall(r"\\meanbar\{\d+\}\{(\w+)\}", SOURCES["poster-evidence.tex"])
     assert len(bars) == 2

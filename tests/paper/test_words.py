@@ -69,7 +69,7 @@ def test_what_counts_as_typed(text, found):
 
 @pytest.fixture(scope="module")
 def numbers():
-    return collect(ROOT / "results")
+    return collect(read_evidence(ROOT / "results"))
 
 
 @pytest.mark.parametrize("path", TEX, ids=lambda path: path.name)
