@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 from torch import nn
 
+from onelip.cli import _RUN
 from onelip.gan.networks import build_critic
 
 ONELIP = str(Path(sys.executable).with_name("onelip"))
@@ -123,7 +125,7 @@ AUDIT = ("audit", "--input-shape", "3", "--factory")
 CASES = [
     ("truncated data", truncated, (*TRAIN, "--data-dir", "data"), "train-images-idx3-ubyte.gz"),
     ("altered data", altered, (*TRAIN, "--data-dir", "data"), "train-labels-idx1-ubyte.gz"),
-    ("missing data", empty, (*TRAIN, "--data-dir", "data"), "data"),
+    ("missing data", empty, (*TRAIN, "--data-dir", "data"), "train-images-idx3-ubyte.gz is missing"),
     ("mixed sizes", mixed_sizes, (*TRAIN, "--data", "images", "--data-dir", "data"), "17.png"),
     ("unknown method", nothing, (*TRAIN, "--method", "pg"), "did you mean gp?"),
     ("unknown loss", nothing, (*TRAIN, "--loss", "hing"), "did you mean hinge?"),
@@ -177,11 +179,11 @@ CASES = [
     ("sample of a negative seed", nothing, ("sample", "nowhere", "--seed", "-1"), "seed must be zero or"),
     ("sample as jpeg", nothing, ("sample", "nowhere", "--out", "x.jpg"), "ends in .png or .npz"),
     ("evaluation of no run", nothing, ("evaluate", "nowhere"), "nowhere/config.json is missing"),
-    ("w1bench nowhere", a_file_in_the_way, ("w1bench", "--json", "out/here.json"), "out"),
+    ("w1bench nowhere", a_file_in_the_way, ("w1bench", "--json", "out/here.json"), "out: File exists"),
     ("merge of nothing", nothing, ("study", "merge"), "onelip study merge A B --into C"),
     ("merge of no store", nothing, ("study", "merge", "nowhere"), "nowhere is no store"),
     ("bad seeds", nothing, ("study", "quick", "--seeds", "a-b"), "seeds must be"),
-    ("out is a file", a_file_in_the_way, TRAIN, "out"),
+    ("out is a file", a_file_in_the_way, TRAIN, "out: File exists"),
     ("out is of another run", another_config, TRAIN, "another configuration"),
     ("out cannot be made", nothing, (*TRAIN[:-1], "/proc/onelip"), "/proc/onelip"),
     ("sample of no run", nothing, ("sample", "nowhere"), "nowhere/config.json is missing"),
@@ -270,10 +272,11 @@ def test_a_folder_whose_name_is_no_text_is_trained_in(tmp_path):
     assert (tmp_path / folder / "run" / "result.json").exists()
 
 
-@pytest.mark.parametrize(
-    "command", [(), ("train",), ("sample",), ("study",), ("theory",), ("w1bench",), ("evaluate",), ("audit",)]
-)
-def test_help_says_what_each_command_does(command, tmp_path):
-    process = run(*command, "--help", cwd=tmp_path)
-    assert process.returncode == 0
-    assert "usage: onelip" in process.stdout
+@pytest.mark.parametrize("options", _RUN, ids=lambda options: options.__name__)
+def test_help_says_what_each_command_does(options, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")  # no line is broken
+    command, says = options.__name__.lower(), options.__doc__.splitlines()[0]
+    own, whole = (run(*words, "--help", cwd=tmp_path).stdout for words in ([command], []))
+    assert f"usage: onelip {command} " in own
+    assert says in own
+    assert re.search(rf"• {command} +{re.escape(says)}", whole)
