@@ -1,6 +1,7 @@
 """Imports go one way, the public names resolve, and the project speaks of itself alone."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,13 @@ def test_the_public_names_resolve_and_are_few():
     for name in onelip.__all__:
         assert getattr(onelip, name) is not None
     assert set(onelip.__all__) <= set(dir(onelip))
+
+
+def test_the_citation_is_of_this_version():
+    """The package takes its own from __init__.py."""
+    cited = re.search(r"^version: (.*)$", Path("CITATION.cff").read_text(), re.MULTILINE)
+    assert cited is not None
+    assert cited[1] == onelip.__version__
 
 
 def test_an_unknown_name_is_an_attribute_error():
