@@ -1,8 +1,9 @@
-"""What results/ says, in numbers: computed once, then set as TeX by paper/, as Markdown here."""
+"""What results/ says, in numbers and words: computed once, then set as TeX by paper/, as Markdown here."""
 
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,3 +96,26 @@ def exact_potential(*by: str, results: Path = RESULTS) -> dict[tuple[int, ...], 
     return {
         key: {name: ends(values) for name, values in scores.items()} for key, scores in sorted(found.items())
     }
+
+
+def trimmed(reason: str, width: int) -> str:
+    """A reason in about `width` letters, an equal share for what holds and what does not, cut between items.
+
+    >>> trimmed("holds: in the plane, on digits; does not: on rings, on grids", 44)
+    'holds: in the plane, …; does not: on rings, …'
+    """
+    parts = reason.split("; ")
+    share = width // len(parts)
+    return "; ".join(_cut(part, share) for part in parts)
+
+
+def _cut(part: str, width: int) -> str:
+    first, *others = part.split(", ")
+    kept = textwrap.shorten(first, width, placeholder=" …", break_on_hyphens=False)
+    if kept != first:
+        return kept
+    for item in others:
+        if len(kept) + len(item) + 5 > width and len(part) > width:
+            return f"{kept}, …"
+        kept += f", {item}"
+    return kept

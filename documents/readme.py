@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from documents.measured import Ends, norms, read, read_claims
+from documents.measured import Ends, norms, read, read_claims, trimmed
 from onelip.provenance import shown
 from onelip.study import table
 from onelip.study.rounding import rounded
-from paper.sentences import trimmed
 
 REASON = 420  # letters of a verdict's condition in the table: `onelip study claims` prints all of them
 

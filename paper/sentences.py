@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from typing import Any
 
 import numpy as np
 
+from documents.measured import trimmed
 from onelip.study.claims.evidence import Evidence, group_runs
 from onelip.study.claims.measures import last
 from onelip.study.claims.statistics import SeedEstimate
@@ -154,29 +154,6 @@ def interval(found: SeedEstimate) -> str:
         return "no seed has it"
     ends = f" [{number(found.low)}, {number(found.high)}]" if found.seeds > 1 else ""
     return f"{number(found.value)}{ends}, {found.seeds} seed{'s' if found.seeds > 1 else ''}"
-
-
-def trimmed(reason: str, width: int) -> str:
-    """A reason in about `width` letters, an equal share for what holds and what does not, cut between items.
-
-    >>> trimmed("holds: in the plane, on digits; does not: on rings, on grids", 44)
-    'holds: in the plane, …; does not: on rings, …'
-    """
-    parts = reason.split("; ")
-    share = width // len(parts)
-    return "; ".join(_cut(part, share) for part in parts)
-
-
-def _cut(part: str, width: int) -> str:
-    first, *others = part.split(", ")
-    kept = textwrap.shorten(first, width, placeholder=" …", break_on_hyphens=False)
-    if kept != first:
-        return kept
-    for item in others:
-        if len(kept) + len(item) + 5 > width and len(part) > width:
-            return f"{kept}, …"
-        kept += f", {item}"
-    return kept
 
 
 def shortened(reason: str) -> str:
