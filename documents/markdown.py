@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from onelip.provenance import shown
+from onelip.study.markdown import LEFT, RIGHT, markdown_table
 
 
 def table(head: str, rows: Iterable[str]) -> str:
@@ -16,8 +17,8 @@ def table(head: str, rows: Iterable[str]) -> str:
     | --- | --: |
     | 1 | 2 |
     """
-    rule = "---" + head.count(" | ") * " | --:"
-    return "\n".join(f"| {line} |" for line in (head, rule, *rows))
+    heads, *cells = [line.split(" | ") for line in (head, *rows)]
+    return markdown_table(heads, (LEFT, *[RIGHT] * (len(heads) - 1)), cells)
 
 
 def where(part: dict[str, Any]) -> str:
