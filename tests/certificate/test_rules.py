@@ -137,6 +137,9 @@ EXACT = [
     ("group sort", lambda x: x.view(2, -1, 3).sort(2)[0].flatten(1), (6,), 1),
     ("norm", lambda x: x.norm(dim=1), (5,), 1),
     ("1-norm", lambda x: torch.linalg.vector_norm(x, 1, dim=1), (4,), 2),
+    ("mean of a stack", lambda x: torch.stack([x, 2 * x, 3 * x]).mean(0), (3,), 2),
+    ("norm of a stack", lambda x: torch.stack([3 * x.abs(), 4 * x]).norm(dim=0), (3,), 5),
+    ("sums on both sides", lambda x: torch.stack([x, x]).sum((0, 2)), (4,), 4),
     ("average pooling", nn.AvgPool2d(2), (1, 6, 6), 0.5),
     ("max pooling", nn.MaxPool2d(2), (1, 6, 6), 1),
     ("max pooling with overlap", nn.MaxPool2d(3, stride=1), (1, 7, 7), 3),
@@ -156,6 +159,7 @@ EXACT = [
     ("constant", lambda x: 0 * x, (3,), 0),
     ("linear, then copies", lambda x: F.linear(x, torch.eye(3)) * torch.ones(3, 1), (1, 3), ROOT(3)),
     ("conv, then copies", lambda x: F.conv2d(x, torch.ones(1, 1, 1, 1)) * torch.ones(4, 4), (1, 1, 1), 4),
+    ("conv without the padding before it", lambda x: F.conv1d(F.pad(x, []), torch.ones(1, 1, 1)), (1, 5), 1),
     ("transposed conv, then copies", lambda x: F.conv_transpose2d(x, torch.ones(5, 1, 1, 1))
                                                * torch.ones(5, 1, 1), (5, 1, 1), 5),
     ("sum of no entries", lambda x: x[:, :0].sum(1, keepdim=True) + x, (3,), 1),
@@ -295,6 +299,10 @@ def test_the_input_as_a_weight_has_no_bound(name, function):
         lambda x: F.leaky_relu(x, math.nan),
         lambda x: F.layer_norm(x, [3], eps=math.nan),
         lambda x: x[:, :0].mean(1, keepdim=True) + x,
+        lambda x: x.clamp(max=torch.tensor([math.nan, 1.0, 1.0])),
+        lambda x: torch.where(torch.tensor([True, False, True]), x, math.nan).amax(1),
+        lambda x: x.masked_fill(torch.ones(3, dtype=torch.bool), -math.inf).softmax(1),
+        lambda x: x.masked_fill(torch.tensor([True, False, False]), math.inf) * 0,
     ],
 )
 def test_numbers_that_are_nan_raise(function):

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize
+from torch.utils._pytree import tree_leaves
 
 from onelip.certificate.certify import certify
 from onelip.certificate.trace import trace
-from onelip.errors import ArgumentError, DataError, NonFiniteError
+from onelip.errors import ArgumentError, DataError, NonFiniteError, UnknownOperatorError
 from tests.certificate.functions import Function
 
 
@@ -131,9 +132,14 @@ class Constant(nn.Module):
         return torch.ones(2, 3)
 
 
+with torch.inference_mode():
+    INFERRED = nn.Linear(3, 2)
+
+
 @pytest.mark.parametrize(
     ("module", "shape", "message"),
     [
+        (INFERRED, (3,), "weight must be a parameter made outside of inference mode"),
         (nn.Linear(3, 2), (4,), r"input_shape must be a shape that the network takes, tried as \(2, 4\)"),
         (nn.Linear(3, 2), (-1,), "input_shape must be a tuple of positive integers"),
         (Branching(), (3,), "module must be a network that torch.export can trace"),
@@ -202,6 +208,36 @@ def test_edits_reach_what_views_are_of_though_no_schema_says_so(view, program):
     assert (certificate.lower, certificate.upper) == pytest.approx((3, 3), rel=0.01)
 
 
+CONTEXTS = {
+    "autocast": lambda: torch.autocast("cpu", enabled=False),
+    "no gradients": torch.no_grad,
+    "gradients": torch.enable_grad,
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*isinstance.treespec:FutureWarning")
+@pytest.mark.parametrize("program", [False, True])
+@pytest.mark.parametrize("context", CONTEXTS.values(), ids=CONTEXTS)
+def test_contexts_within_forward_are_written_out_with_the_edits_in_them(context, program):
+    def function(x):
+        h = 1.0 * x
+        with context():
+            torch.einsum("bi->bi", h).mul_(3)
+        return h
+
+    network = Function(function)
+    if program:
+        network = torch.export.export(network, (torch.zeros(2, 4),))
+    certificate = certify(network, (4,), starts=1)
+    assert (certificate.lower, certificate.upper) == pytest.approx((3, 3), rel=0.01)
+
+
+def test_a_choice_of_programs_is_named():
+    chosen = Function(lambda x: torch.cond(x.sum() > 0, lambda z: 2 * z, lambda z: 3 * z, (x,)))
+    with pytest.raises(UnknownOperatorError, match="no sound rule for cond"):
+        trace(chosen, (3,))
+
+
 class Grows(nn.Module):
     def __init__(self):
         super().__init__()
@@ -244,6 +280,8 @@ OTHERS = {
     "as many": unless_traced(lambda x: 1.01 * x),
     "more": unless_traced(lambda x: torch.cat([x, 10 * x], 1)),
     "far out": unless_traced(lambda x: torch.where(x.abs() > 20, 10 * x, x)),
+    "with gradients": lambda x: 10 * x if torch.is_grad_enabled() else x,
+    "where one is wanted": lambda x: 10 * x if x.requires_grad else x,
 }
 BATCHES = {
     "its size": lambda x: x / x.shape[0],
@@ -336,6 +374,19 @@ def test_what_changes_itself_is_refused_and_left_as_it_was(parameter, in_place):
         certify(network, (3,), starts=0)
     assert network.factor is held
     assert held.item() == 1
+
+
+ONE = torch.zeros(2, 3)
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [((ONE,), {}), ((), {"x": ONE}), (([ONE],), {}), (({"x": ONE},), {})],
+    ids=["by place", "by name", "in a list", "in a dict"],
+)
+def test_a_program_takes_its_one_tensor_as_it_was_exported_with_it(args, kwargs):
+    program = torch.export.export(Function(lambda x: 2 * tree_leaves(x)[0]), args, kwargs)
+    assert certify(program, (3,), starts=1).upper == pytest.approx(2)
 
 
 def test_a_program_of_integers_is_refused():

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from onelip.constraint.apply import constrain
+from onelip.constraint.bake import bake
 from onelip.constraint.polar import polar_factor
 from onelip.errors import ArgumentError
 from onelip.linear.layers import linear_map
@@ -145,6 +146,15 @@ def test_a_singular_or_tiny_matrix_has_a_polar_factor_and_a_finite_gradient(shap
     (Q * torch.arange(float(Q.numel())).reshape(shape)).sum().backward()
     torch.testing.assert_close(torch.linalg.svdvals(Q), torch.ones(min(shape)))
     assert W.grad.isfinite().all()
+
+
+def test_transforms_of_torch_func_are_refused_and_take_what_bake_returns():
+    layer = constrain(nn.Linear(3, 3), "orthogonal")
+    x = torch.randn(2, 3)
+    jacobians = torch.func.vmap(torch.func.jacrev(bake(layer)))(x)
+    torch.testing.assert_close(jacobians, layer.weight.expand(2, 3, 3), rtol=1e-3, atol=1e-3)
+    with pytest.raises(ArgumentError, match=r"outside the transforms of torch\.func.*bake"):
+        torch.func.vmap(torch.func.jacrev(layer))(x)
 
 
 def test_contains_says_whether_all_singular_values_meet_the_target():

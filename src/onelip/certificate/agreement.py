@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -15,16 +16,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.nn.utils.parametrize import is_parametrized
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_unflatten
 
 from onelip.certificate.graph import Graph
 from onelip.certificate.state import unchanged
 from onelip.certificate.trace import like_input
-from onelip.errors import ArgumentError
+from onelip.errors import ArgumentError, NonFiniteError
 from onelip.linear.autocast import on_cpu
 from onelip.linear.layers import evaluating, plain_class
 
-_SCALES = (1.0, 1e-3, 1e3)  # of the inputs: branches that torch.export did not see may lie anywhere
+# Of the inputs, and whether gradients are wanted: branches that torch.export did not see may lie anywhere.
+_SCALES = ((1.0, True), (1e-3, False), (1e3, False))
 _RELATIVE = 1e-4  # of the largest output
 _ROUNDING = 64.0  # times what rounding each intermediate number moves
 
@@ -38,7 +40,7 @@ def require_agreement(network: nn.Module | ExportedProgram, graph: Graph) -> Non
     A program is asked on as many samples as it was exported for: on one only where that is among them.
     """
     if isinstance(network, ExportedProgram):
-        _ask(network.module(), graph, like_input(network), _sizes(network, graph.batch))
+        _ask(_of_one_tensor(network), graph, like_input(network), _sizes(network, graph.batch))
         return
     with unchanged(network), evaluating(network):
         precise = _in_float64(network, graph)
@@ -63,17 +65,43 @@ def require_separate_samples(graph: Graph) -> None:
         raise ArgumentError("module", wanted, "an output that depends on other samples", remedy)
 
 
+@torch.no_grad()
+def require_no_nan(graph: Graph) -> None:
+    """Raise NonFiniteError where the output of a bounded graph is NaN: its constants have made it so.
+
+    Asked at zero, where nothing overflows that is bounded.
+    """
+    if graph.run(torch.zeros(graph.input.shape, dtype=torch.float64)).isnan().any():
+        made_so = "a constant that is NaN, or infinities that meet, such as a row that a mask leaves empty"
+        raise NonFiniteError(f"the output is NaN whatever the input, by {made_so}")
+
+
+def _of_one_tensor(program: ExportedProgram) -> Function:
+    """The program, given its one tensor as it was exported with it: by name perhaps, or in a list."""
+    function, nested = program.module(), program.call_spec.in_spec
+    assert nested is not None, "no program comes without"
+
+    def call(x: Tensor) -> Any:
+        args, kwargs = tree_unflatten([x], nested)
+        return function(*args, **kwargs)
+
+    return call
+
+
 def _ask(function: Function, graph: Graph, like: Tensor, sizes: tuple[int, ...]) -> None:
     generator = torch.Generator().manual_seed(0)
     eps = max([torch.finfo(dtype).eps for dtype in (like.dtype, *graph.casts)])
-    for scale in _SCALES:
+    for scale, gradients in _SCALES:
         with on_cpu():
             x = (scale * torch.randn(graph.input.shape, generator=generator)).to(like)
             exact = graph.run(x.cpu().double())
             rounded = graph.run(x.cpu().double(), _rounding(eps, generator))
         allowed = _RELATIVE * _largest(exact) + _ROUNDING * _largest(rounded - exact)
-        together, *others = (_agrees(function, x, size, exact, allowed) for size in sizes)
-        if not together:
+        together, *others = (
+            _agrees(partial(_answer, function, gradients), x, size, exact, allowed) for size in sizes
+        )
+        underivable = together is None and gradients  # asked without them alone
+        if not together and not underivable:
             remedy = "take out in-place edits, and whatever changes from call to call"
             raise ArgumentError("module", "what torch.export makes of it", "another function", remedy)
         if False in others:
@@ -113,13 +141,23 @@ def _sizes(program: ExportedProgram, batch: int) -> tuple[int, ...]:
     return (max(batch, least), 1, max(batch, least) + 1)
 
 
+def _answer(function: Function, gradients: bool, samples: Tensor) -> Tensor:
+    with torch.set_grad_enabled(gradients):
+        (y,) = tree_leaves(function(samples.requires_grad_(gradients).clone()))  # a leaf takes no edits
+    return y.detach()
+
+
 def _agrees(
-    function: Function, x: Float[Tensor, "samples *shape"], size: int, exact: Tensor, allowed: float
+    answer: Callable[[Tensor], Tensor],
+    x: Float[Tensor, "samples *shape"],
+    size: int,
+    exact: Tensor,
+    allowed: float,
 ) -> bool | None:
     """Whether a function answers as is allowed for `size` samples; None where it does not take so many."""
     samples = x[torch.arange(size, device=x.device) % len(x)]
     try:
-        (y,) = tree_leaves(function(samples))
+        y = answer(samples)
     except (Exception, SystemExit):  # a module raises what it likes
         return None
     entries = exact.numel() // len(x)

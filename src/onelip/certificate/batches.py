@@ -60,12 +60,14 @@ def batch_axis_of_move(node: Node, kept_by: list[Tensor], batch: int) -> int:
 def kept_batch_axis(node: Node, u: Node, effect: Effect, before: int) -> int:
     """Where u's batch axis lies behind an operator whose effect must leave it alone.
 
-    Without axes of its own an operator broadcasts, so axes are counted from the last one.
+    Without axes of its own an operator broadcasts, so axes are counted from the last one. With as many axes
+    as are lost it loses these: a mean over a stack.
     """
     rank = len(u.shape)
     axes = {axis % rank for axis in effect.axes}
     if not axes:
         return before + len(node.shape) - rank
-    if before in axes or (len(node.shape) != rank and min(axes) < before):
+    fewer = rank - len(node.shape)
+    if before in axes or (fewer not in (0, len(axes)) and min(axes) < before):
         raise mixing(node)
-    return before
+    return before - (sum(axis < before for axis in axes) if fewer else 0)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from onelip.certificate.agreement import require_agreement, require_separate_samples
+from onelip.certificate.agreement import require_agreement, require_no_nan, require_separate_samples
 from onelip.certificate.bounds import Bound
 from onelip.certificate.compose import Composition
 from onelip.certificate.effects import Copies, Effect, Linear
@@ -92,8 +92,9 @@ def certify(
     starts, steps, seed: of the search for the witness; starts=0 leaves `lower` at 0.
 
     Raises UnknownOperatorError for an operator without a rule and for one that mixes the samples of a
-    batch, NonFiniteError for NaN or infinite weights, ArgumentError for what cannot be traced or computes
-    something else than its trace, as a forward that asks for the size of the batch may. Products of two
+    batch, NonFiniteError for NaN or infinite weights and an output that is NaN by its constants,
+    ArgumentError for what cannot be traced or computes something else than its trace, as a forward that
+    asks for the size of the batch may, or for whether gradients are wanted. Products of two
     tensors that depend on the input (attention, gates) give an infinite bound and the reason.
 
     >>> import torch
@@ -113,7 +114,9 @@ def certify(
     if starts or bound.constant < math.inf:  # an infinite bound alone holds for any function
         require_agreement(module, graph)
     with on_cpu():
-        if starts and bound.constant == math.inf:  # else the rules have seen to it
+        if bound.constant < math.inf:
+            require_no_nan(graph)
+        elif starts:  # else the rules have seen to it
             require_separate_samples(graph)
         witness = probe(graph, starts, steps, seed)
     return Certificate(

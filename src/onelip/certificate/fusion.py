@@ -42,7 +42,8 @@ def with_padding(node: Node, effect: Linear) -> Fused | None:
         return alone
     widths, mode = argument(u, "pad"), _MODES[argument(u, "mode")]
     unpadded = all(side == 0 for pair in effect.map.padding for side in pair)
-    if effect.map.transposed or not unpadded or len(widths) > 2 * len(effect.map.space) or min(widths) < 0:
+    cut = any(width < 0 for width in widths)
+    if effect.map.transposed or not unpadded or len(widths) > 2 * len(effect.map.space) or cut:
         return alone
     return Fused(_padded(effect.map, u.inputs[0].shape[2:], list(widths), mode), u.inputs[0])
 

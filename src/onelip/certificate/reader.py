@@ -48,7 +48,13 @@ class Reader:
         for fx_node in self.program.graph.nodes:
             if fx_node.op == "call_function":
                 self.read_values[fx_node] = self._call(fx_node)
-            elif fx_node.op not in ("placeholder", "output"):
+            elif fx_node.op == "get_attr" and fx_node.users:  # a graph, of one branch for instance
+                caller = next(iter(fx_node.users))
+                raise UnknownOperatorError(
+                    f"no sound rule for {_operator_name(caller)} in {_layer(caller)!r}: "
+                    "take it out of forward, or certify the parts around it"
+                )
+            elif fx_node.op not in ("placeholder", "get_attr", "output"):
                 raise UnknownOperatorError(f"no rule for a graph node of kind {fx_node.op} ({fx_node.name})")
         return Graph(tuple(self.examples), self._output(), self.input.shape[0], frozenset(self.casts))
 

@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.export import ExportedProgram, default_decompositions
 from torch.nn.utils import parametrize
 
@@ -40,7 +40,7 @@ def trace(module: nn.Module | ExportedProgram, input_shape: tuple[int, ...]) -> 
     program = module if isinstance(module, ExportedProgram) else _export(module, input_shape)
     with torch.no_grad(), warnings.catch_warnings(), on_cpu(), _failures_named():
         warnings.simplefilter("ignore", FutureWarning)  # torch's own, from copying its tree specs
-        if program is module or _edits_in_place(program):
+        if program is module or _edits_in_place(program) or len(_graphs(program)) > 1:
             program = _without_edits(copy.deepcopy(program))
         simplify(program.graph)
         return Reader(program, input_shape).read()
@@ -71,24 +71,38 @@ _AS_VIEWS: dict[Any, Any] = {
 
 
 def _without_edits(program: ExportedProgram) -> ExportedProgram:
-    """The program without in-place operators, otherwise the same."""
-    for node in program.graph.find_nodes(op="call_function", target=aten.dropout.default):
-        if len(node.args) > 2 and node.args[2] is False:  # in eval mode it returns its input itself
-            node.target, node.args = aten.alias.default, node.args[:1]
-    for node in program.graph.nodes:
+    """The program without in-place operators, autocast and grad modes, otherwise the same."""
+    edits = _edits_in_place(program)
+    for node in _nodes(program):
+        if node.target is aten.dropout.default and len(node.args) > 2 and node.args[2] is False:
+            node.target, node.args = aten.alias.default, node.args[:1]  # in eval mode it returns its input
         node.target = _AS_VIEWS.get(node.target, node.target)
     views: Any = {aten.einsum.default: default_decompositions()[aten.einsum.default]}  # as those above
     try:
-        return program.run_decompositions(views if _edits_in_place(program) else {})
+        return program.run_decompositions(views if edits else {})
     except RuntimeError as error:
-        remedy = "use operators that return a new tensor"
-        wanted = "a network whose in-place edits torch can take out"
+        what, remedy = (
+            ("in-place edits", "use operators that return a new tensor")
+            if edits
+            else ("contexts, as of autocast and torch.func,", "take them out of forward")
+        )
+        wanted = f"a network whose {what} torch can take out"
         raise ArgumentError("module", wanted, _first_line(error), remedy) from error
 
 
 def _edits_in_place(program: ExportedProgram) -> bool:
-    schemas = (getattr(node.target, "_schema", None) for node in program.graph.nodes)
+    schemas = (getattr(node.target, "_schema", None) for node in _nodes(program))
     return any(schema is not None and schema.is_mutable for schema in schemas)
+
+
+def _nodes(program: ExportedProgram) -> Iterator[fx.Node]:
+    return chain.from_iterable(graph.nodes for graph in _graphs(program))
+
+
+def _graphs(program: ExportedProgram) -> list[fx.Graph]:
+    """The program's own, and those of what it calls under another context, as of autocast, or by choice."""
+    modules = program.graph_module.modules()
+    return [module.graph for module in modules if isinstance(module, fx.GraphModule)]
 
 
 def _export(module: nn.Module, input_shape: tuple[int, ...]) -> ExportedProgram:
@@ -104,6 +118,7 @@ def _export(module: nn.Module, input_shape: tuple[int, ...]) -> ExportedProgram:
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")  # tracing warns of what it then handles
+        _require_no_inference(module)
         try:
             example = torch.zeros(BATCH, *input_shape, device="cpu").to(like_input(module))
             module(example)
@@ -117,6 +132,14 @@ def _export(module: nn.Module, input_shape: tuple[int, ...]) -> ExportedProgram:
             remedy = "take out branches that depend on data"
             wanted = "a network that torch.export can trace"
             raise ArgumentError("module", wanted, _first_line(error), remedy) from error
+
+
+def _require_no_inference(module: nn.Module) -> None:
+    """Raise ArgumentError for a parameter made in inference mode: torch.export asks for its gradient."""
+    for name, parameter in module.named_parameters():
+        if parameter.is_inference() and parameter.requires_grad:
+            wanted, received = "a parameter made outside of inference mode", "one made within"
+            raise ArgumentError(name, wanted, received, "pass copy.deepcopy(module), or freeze it")
 
 
 def like_input(network: nn.Module | ExportedProgram) -> Tensor:

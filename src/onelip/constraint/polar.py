@@ -15,6 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from onelip.errors import ArgumentError
+
 
 def polar_factor(W: Float[Tensor, "*batch m n"]) -> Float[Tensor, "*batch m n"]:
     """Q of the polar decomposition: all its singular values are 1. NaN or infinity in W give NaN.
@@ -22,12 +24,17 @@ def polar_factor(W: Float[Tensor, "*batch m n"]) -> Float[Tensor, "*batch m n"]:
     Where W is singular, Q is one of several nearest matrices. The derivative is bounded by 1/(eps·‖W‖) there,
     and everywhere by 10¹⁹ in single precision: at zero it has no bound of its own.
 
+    Raises ArgumentError within the transforms of torch.func.
+
     >>> polar_factor(torch.tensor([[3.0, 0.0], [0.0, -2.0]]))
     tensor([[ 1.,  0.],
             [ 0., -1.]])
     """
     if W.numel() == 0:
         return W
+    if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
+        wanted, remedy = "read outside the transforms of torch.func", "transform what onelip.bake returns"
+        raise ArgumentError("an orthogonal weight", wanted, "within one", remedy)
     return _Polar.apply(W)  # pyright: ignore[reportReturnType]
 
 
