@@ -15,7 +15,7 @@ from onelip.certificate.ellipsoid import Matrix, proves_semidefinite, start, thr
 from tests.certificate.functions import Function
 
 SLOPES = [
-    slopes.NONDECREASING, slopes.leaky_relu(0.3), slopes.leaky_relu(-0.4), slopes.gelu(), slopes.SIGMOID,
+    slopes.ZERO_TO_ONE, slopes.leaky_relu(0.3), slopes.leaky_relu(-0.4), slopes.gelu(), slopes.SIGMOID,
     slopes.elu(1.5),
 ]  # fmt: skip
 
@@ -73,7 +73,7 @@ def test_an_uncertain_matrix_costs_exactly_its_error():
     assert 1 <= exact < 1 + 1e-6 <= uncertain < 1 + 1e-4
 
 
-@pytest.mark.parametrize("kind", [slopes.ODD_SYMMETRIC, slopes.hull(-1.0, 0.5), slopes.hull(1.0, 1.0)])
+@pytest.mark.parametrize("kind", [slopes.MINUS_ONE_TO_ONE, slopes.hull(-1.0, 0.5), slopes.hull(1.0, 1.0)])
 def test_slopes_that_the_form_does_not_cover_give_no_ellipsoid(kind):
     assert through_layer(start(2, 1.0), Matrix(torch.eye(2, dtype=torch.float64)), kind) is None
 

@@ -16,7 +16,7 @@ from onelip.certificate.graph import Node
 from onelip.certificate.moves import copying
 from onelip.certificate.nodes import argument, is_data, only_first
 from onelip.certificate.rewrites import softplus
-from onelip.certificate.slopes import NONDECREASING, Slopes, hull
+from onelip.certificate.slopes import ZERO_TO_ONE, Slopes, hull
 from onelip.errors import NonFiniteError, UnknownOperatorError
 
 Rule = Callable[[Node], Effect]
@@ -43,18 +43,18 @@ def _gelu(node: Node) -> Effect:
 def _softplus(node: Node) -> Effect:
     if node.call is not softplus:
         return Unbounded(why="softplus jumps at a threshold below 20")
-    return Elementwise(slopes=NONDECREASING)
+    return Elementwise(slopes=ZERO_TO_ONE)
 
 
 def _threshold(node: Node) -> Effect:
     at, value = argument(node, "threshold"), argument(node, "value")
-    return Elementwise(slopes=NONDECREASING) if at == value else Unbounded(why="threshold jumps")
+    return Elementwise(slopes=ZERO_TO_ONE) if at == value else Unbounded(why="threshold jumps")
 
 
 def _celu(node: Node) -> Effect:
     if argument(node, "alpha") < 0:
         return Unbounded(why="celu with α < 0 grows exponentially")
-    return Elementwise(slopes=NONDECREASING)
+    return Elementwise(slopes=ZERO_TO_ONE)
 
 
 def _elu(node: Node) -> Effect:
@@ -79,12 +79,12 @@ def _rrelu(node: Node) -> Effect:
 def _clamp(node: Node) -> Effect:
     if len(node.inputs) > 1:
         return Unbounded(why="clamp with bounds that depend on the input")
-    return Elementwise(slopes=NONDECREASING)
+    return Elementwise(slopes=ZERO_TO_ONE)
 
 
 def extremum_of_two(node: Node) -> Effect:
     if len(node.inputs) == 1:
-        return Elementwise(slopes=NONDECREASING)
+        return Elementwise(slopes=ZERO_TO_ONE)
     # Only tensors of different shape come here: pairs of one shape were rewritten as a sort.
     return Unbounded(why="maximum or minimum of tensors that broadcast: expand them to one shape")
 
@@ -190,14 +190,14 @@ def _dropout(node: Node) -> Effect:
     return copying(node)
 
 
-_NONDECREASING = (
+_SLOPES_ZERO_TO_ONE = (
     "relu", "relu6", "tanh", "hardtanh", "atan", "arctan", "asinh", "arcsinh", "log_sigmoid",
     "softshrink", "softsign",
 )  # fmt: skip
 
 ENTRYWISE_RULES: dict[str, Rule] = {
-    **dict.fromkeys(_NONDECREASING, _constant_slopes(NONDECREASING)),
-    **dict.fromkeys(("abs", "sin", "cos"), _constant_slopes(slopes.ODD_SYMMETRIC)),
+    **dict.fromkeys(_SLOPES_ZERO_TO_ONE, _constant_slopes(ZERO_TO_ONE)),
+    **dict.fromkeys(("abs", "sin", "cos"), _constant_slopes(slopes.MINUS_ONE_TO_ONE)),
     "sigmoid": _constant_slopes(slopes.SIGMOID),
     "hardsigmoid": _constant_slopes(slopes.HARD_SIGMOID),
     "hardswish": _constant_slopes(slopes.HARD_SWISH),

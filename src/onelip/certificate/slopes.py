@@ -34,15 +34,18 @@ class Slopes:
         return max(abs(self.low), abs(self.high))
 
 
-NONDECREASING = Slopes(
-    0.0, 1.0
-)  # relu, tanh, softplus, clamp, softshrink, …: 0 ≤ φ' ≤ 1, 1 attained or approached
-ODD_SYMMETRIC = Slopes(-1.0, 1.0)  # abs, sin, cos
-SIGMOID = Slopes(0.0, 0.25)  # s(1 − s) ≤ 1/4
+# relu, tanh, softplus, clamp, softshrink, …: 0 ≤ φ' ≤ 1, 1 attained or approached.
+ZERO_TO_ONE = Slopes(0.0, 1.0)
+# abs, sin, cos: −1 ≤ φ' ≤ 1, both attained.
+MINUS_ONE_TO_ONE = Slopes(-1.0, 1.0)
+# s(1 − s) ≤ 1/4
+SIGMOID = Slopes(0.0, 0.25)
 # The function's slope is 1/6; what torch differentiates it to is 1/6 rounded to float32, 3e-8 above. The
 # bound covers both, so that a Jacobian by autograd does not seem to exceed a certificate.
 HARD_SIGMOID = Slopes(0.0, math.nextafter(1 / 6 * (1 + 2.0**-24), 1))
-HARD_SWISH = Slopes(-0.5, 1.5)  # (2x + 3)/6 on [−3, 3], 0 and 1 beyond
+# (2x + 3)/6 on [−3, 3], 0 and 1 beyond
+HARD_SWISH = Slopes(-0.5, 1.5)
+# 2/√π · exp(−x²)
 ERF = Slopes(0.0, math.nextafter(2 / math.sqrt(math.pi), 2))
 
 
