@@ -21,7 +21,6 @@ from onelip.linear.norm import operator_norm, reshaped_norm
 Observer = Callable[[Players, int], dict[str, Any]]
 """Measurements that are due after a step, as nested plain numbers; {} where none is. Changes no state."""
 
-
 MakeObserver = Callable[[TrainConfig, DataSet], Observer]
 """What measures beside the loop in a run of this configuration, trained on these data."""
 
