@@ -180,7 +180,17 @@ def test_a_single_layer_is_a_module_too():
         (nn.Linear(2, 2), {"kind": "spectral", "exclude": "x"}, "exclude must be names or patterns of"),
         (nn.Linear(2, 2), {"kind": "spectral", "allow": ["x"]}, "allow must be names or patterns of"),
         (hooked(nn.Linear(2, 2)), {"kind": "spectral"}, "without forward hooks, got module with"),
-        (nn.ReLU(), {"kind": "spectral"}, "module must be a network with linear layers"),
+        (nn.ReLU(), {"kind": "spectral"}, "module must be a network with linear layers .*, got ReLU:"),
+        (
+            nn.Sequential(nn.ReLU(), nn.Flatten()),
+            {"kind": "spectral"},
+            "linear layers to constrain, got Sequential: pass the network that holds them",
+        ),
+        (
+            nn.Sequential(nn.Linear(2, 2), nn.ReLU()),
+            {"kind": "spectral", "exclude": "0"},
+            "linear layers to constrain, got Sequential: see only= and exclude=",
+        ),
         (constrain(nn.Linear(2, 2), "spectral"), {"kind": "spectral"}, "must be a plain parameter"),
         (
             torch_parametrizations.weight_norm(nn.Linear(2, 2)),

@@ -131,8 +131,13 @@ def test_non_finite_weights_are_named(value):
     layer.weight.data[0, 0, 1, 1] = value
     with pytest.raises(NonFiniteError, match=r"critic\.3"):
         operator_norm(layer, (1, 8, 8), name="critic.3")
-    with pytest.raises(NonFiniteError, match="Conv2d"):
-        operator_norm(layer)
+    for called, given in (("Conv2d", layer), ("Parameter", layer.weight)):
+        with pytest.raises(NonFiniteError, match=f"^the weight of {called} holds NaN or infinity"):
+            reshaped_norm(given)
+    parametrized = parametrizations.spectral_norm(nn.Linear(2, 2))
+    parametrized.parametrizations.weight.original.data[0, 0] = value
+    with pytest.raises(NonFiniteError, match=r"^the weight of ParametrizedLinear holds NaN or infinity"):
+        operator_norm(parametrized)
 
 
 class Tenfold(nn.Linear):
@@ -205,7 +210,7 @@ def padded_anew(mode, width):
         ),
         ({"layer": CalledTenfold(2, 2)}, "layer must be nn.Linear.* with the forward of torch"),
         ({"layer": Tenfold(2, 2)}, "layer must be nn.Linear.* with the forward of torch"),
-        ({"layer": hooked(five_times)}, r"without forward hooks, got Linear\(.*\) with five_times: remove"),
+        ({"layer": hooked(five_times)}, "without forward hooks, got Linear with five_times: remove"),
         ({"layer": hooked(five_times, "register_forward_pre_hook"), "name": "critic.3"}, "got critic.3 with"),
         ({"layer": TenfoldConvolution(1, 1, 3)}, "layer must be nn.Linear.* with the forward of torch"),
         (
@@ -216,8 +221,9 @@ def padded_anew(mode, width):
     ],
 )
 def test_bad_arguments_are_refused_in_one_line(arguments, message):
-    with pytest.raises(ArgumentError, match=message):
+    with pytest.raises(ArgumentError, match=message) as error:
         operator_norm(**arguments)
+    assert "\n" not in str(error.value)
 
 
 def test_padding_with_zeros_may_change():

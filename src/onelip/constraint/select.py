@@ -24,7 +24,9 @@ def select(
         _require_matches("exclude", _patterns(exclude), named)
     _require_matches("allow", [e for e in allow if isinstance(e, str)], dict(module.named_modules()))
     if not layers:
-        raise ArgumentError("module", "a network with linear layers to constrain", repr(module), "see only=")
+        requirement = "a network with linear layers to constrain"
+        remedy = "see only= and exclude=" if named else "pass the network that holds them"
+        raise ArgumentError("module", requirement, type(module).__name__, remedy)
     for name, layer in layers.items():
         for leaf, parameter in layer.named_parameters():
             require_numbers(parameter, f"{name or 'module'}.{leaf}")

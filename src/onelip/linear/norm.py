@@ -56,7 +56,8 @@ def operator_norm(
     method: "circular" bounds a convolution by its symbols, at a cost that hardly grows with the image;
         "tight" assembles the operator, which closes the gap that the former leaves for paddings other than
         circular, and costs a Cholesky factorisation in channels times pixels; "auto" assembles small ones.
-    name: what an error calls the layer. One with forward hooks is refused: they may change what it computes.
+    name: what an error calls the layer; its class by default. One with forward hooks is refused: they may
+        change what it computes.
 
     Both ends are rounded outward (the note in cholesky.py). Raises NonFiniteError for NaN or infinity,
     ArgumentError under torch.set_flush_denormal(True).
@@ -74,7 +75,7 @@ def operator_norm(
     if isinstance(layer, LinearMap) and input_shape is not None and tuple(input_shape) != layer.in_shape:
         raise ArgumentError("input_shape", f"{layer.in_shape}, the map's own", input_shape, "leave it out")
     every_size = isinstance(layer, _ConvNd) and input_shape is None
-    called = name or repr(layer)
+    called = name or type(layer).__name__
     map = layer if isinstance(layer, LinearMap) else _map_of(layer, input_shape, called)
     require_numbers(map.weight, "weight")
     weight, exponent = _scaled(map.weight.detach(), called)
@@ -102,7 +103,7 @@ def reshaped_norm(layer: nn.Module | Tensor, rtol: float = 1e-3, name: str | Non
         raise ArgumentError("layer", "a weight of two axes or more", list(weight.shape), "unsqueeze it")
     if isinstance(layer, _ConvTransposeNd):
         weight = weight.transpose(0, 1)
-    return operator_norm(Dense(weight.flatten(1)), rtol=rtol, name=name or repr(layer))
+    return operator_norm(Dense(weight.flatten(1)), rtol=rtol, name=name or type(layer).__name__)
 
 
 def _map_of(layer: nn.Module, input_shape: tuple[int, ...] | None, name: str) -> LinearMap:
