@@ -187,7 +187,8 @@ def padded_anew(mode, width):
     [
         ({"layer": nn.ReLU()}, "layer must be nn.Linear"),
         ({"layer": nn.Linear(2, 2), "rtol": 0.0}, "rtol must be"),
-        ({"layer": nn.Linear(2, 2), "method": "exact"}, "method must be one of"),
+        ({"layer": nn.Linear(2, 2), "method": "tigth"}, "got 'tigth': did you mean tight"),
+        ({"layer": nn.Linear(2, 2), "method": "exact"}, "method must be one of auto, circular, tight, got"),
         ({"layer": nn.Conv2d(3, 4, 3), "input_shape": (8, 8)}, "input_shape must be"),
         ({"layer": nn.Linear(3, 2), "input_shape": (7,)}, r"input_shape must be \(…, 3\) for Linear"),
         ({"layer": padded("reflect", 2), "input_shape": (1, 2)}, "large enough for the reflect padding"),

@@ -19,7 +19,7 @@ from onelip.constraint.reshaped import Reshaped
 from onelip.constraint.select import Names, select
 from onelip.constraint.spectral import SpectralNorm
 from onelip.constraint.together import PrepareTogether
-from onelip.errors import ArgumentError
+from onelip.errors import ArgumentError, require_name
 from onelip.linear.layers import ample_shape, calls, input_shapes, linear_map
 from onelip.linear.maps import Convolution, Dense, LinearMap
 
@@ -159,9 +159,12 @@ def _hold(layer: nn.Module, constraint: nn.Module) -> None:
 
 def _refuse_shared_weights(module: nn.Module, layers: dict[str, nn.Module]) -> None:
     """Kernels get new parameters, each layer its own; what is left alone would change with these, or not."""
-    kernels = [id(layer.weight) for layer in layers.values() if not isinstance(layer, nn.Linear)]
-    if len(set(kernels)) < len(kernels):
-        raise ArgumentError("module", "free of kernels that two layers share", "one", "use kind 'spectral'")
+    kernels: dict[int, str] = {}
+    for name, layer in layers.items():
+        if not isinstance(layer, nn.Linear) and kernels.setdefault(id(layer.weight), name) != name:
+            received = f"{name}.weight, which is {kernels[id(layer.weight)]}.weight too"
+            remedy = "give each its own, or use kind 'spectral'"
+            raise ArgumentError("module", "free of kernels that two layers share", received, remedy)
     selected = set(layers.values())
     weights = {id(layer.weight): f"{name}.weight" for name, layer in layers.items()}
     for prefix, child in module.named_modules():
@@ -193,8 +196,7 @@ def _check(
     tolerance: object,
     iterations: object,
 ) -> None:
-    if kind not in KINDS:
-        raise ArgumentError("kind", f"one of {', '.join(KINDS)}", repr(kind), "see the docstring")
+    require_name("kind", kind, KINDS)
     for argument, value in (("target", target), ("network", network)):
         if value is not None and not (_is_number(value) and SMALLEST <= value <= 1 / SMALLEST):
             requirement = "a positive number within the range of float32"
@@ -207,8 +209,11 @@ def _check(
         raise ArgumentError("iterations", "a positive integer", iterations, "torch uses 1")
     if iterations is not None and tolerance is not None:
         raise ArgumentError("iterations", "given without tolerance", (iterations, tolerance), "pass one")
-    if kind == "orthogonal" and (soft or tolerance is not None or iterations is not None):
-        raise ArgumentError("options", "left out for kind 'orthogonal'", "soft or an accuracy", "it is exact")
+    if kind == "orthogonal":
+        for argument, value in (("soft", soft or None), ("tolerance", tolerance), ("iterations", iterations)):
+            if value is not None:
+                remedy = "drop it, for nothing is estimated there, or use kind 'spectral'"
+                raise ArgumentError(argument, "left out for kind 'orthogonal'", value, remedy)
 
 
 def _is_number(value: object) -> TypeGuard[float]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from onelip.errors import ArgumentError, NonFiniteError
+from onelip.errors import ArgumentError, NonFiniteError, require_name
 from onelip.linear.assembled import BlockGram, block_gram, factorisation_operations
 from onelip.linear.autocast import on_cpu, require_subnormals, without_autocast
 from onelip.linear.cholesky import OUTWARD, UNDERFLOW, DenseGram, dense_gram, square_bound
@@ -68,8 +68,7 @@ def operator_norm(
     require_subnormals()
     if not 1e-9 <= rtol < 1:
         raise ArgumentError("rtol", "between 1e-9 and 1", rtol, "1e-3 is the default")
-    if method not in METHODS:
-        raise ArgumentError("method", f"one of {METHODS}", repr(method), "leave it out for 'auto'")
+    require_name("method", method, METHODS)
     if input_shape is not None:
         check_shape(input_shape)
     if isinstance(layer, LinearMap) and input_shape is not None and tuple(input_shape) != layer.in_shape:
