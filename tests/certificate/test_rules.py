@@ -376,6 +376,7 @@ MIXING = [
     ("maximum", lambda x: x.amax()),
     ("pick one", lambda x: x[:1].expand(2, -1)),
     ("sum of broadcasts", lambda x: x.sum(1) + x[:, :2]),
+    ("weight a sample", lambda x: torch.einsum("bi,bi->bi", x, torch.ones(2, 4))),
 ]  # fmt: skip
 
 
@@ -407,9 +408,21 @@ def copied_into_integers(x):
     return whole * 1.5
 
 
-def test_a_linear_operator_of_a_vector_has_no_rule():
-    with pytest.raises(UnknownOperatorError, match="a weight of 1 axes"):
-        certify(Function(lambda x: F.linear(x, torch.ones(3))), (3,), starts=0)
+REFUSED = [
+    ("linear", lambda x: F.linear(x, torch.ones(3)), (3,), "a weight of 1 axes: give the weight two"),
+    ("addmm", lambda x: torch.addmm(torch.ones(3), x, torch.eye(3), alpha=2), (3,), "write it with F.linear"),
+    ("matmul", lambda x: torch.ones(3) @ x.t(), (3,), r"shapes \(3, 2\) and \(3,\): replace it"),
+    ("bicubic", lambda x: F.interpolate(x, scale_factor=2, mode="bicubic"), (3, 64, 64), "smaller inputs"),
+    ("einsum", lambda x: torch.einsum("bi,ij", x, torch.eye(3)), (3,), "'bi,ij': write out '->'"),
+    ("a number", lambda x: x * x.sum().item(), (3,), "numbers read from tensors, .*: take it out of forward"),
+    ("complex", lambda x: torch.fft.rfft(x).abs(), (3,), "complex numbers, .*: compute with real"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "function", "shape", "message"), REFUSED, ids=[case[0] for case in REFUSED])
+def test_what_has_no_rule_is_refused_with_the_way_out(name, function, shape, message):
+    with pytest.raises(UnknownOperatorError, match=f"^no sound rule for .*{message}"):
+        certify(Function(function), shape, starts=0)
 
 
 def test_a_copy_into_integers_has_no_rule():

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from onelip.certificate.slopes import Slopes
+from onelip.errors import UnknownOperatorError
 from onelip.linear.interval import NormInterval
 from onelip.linear.maps import LinearMap
 
@@ -74,6 +75,18 @@ class Unbounded(Effect):
     """No finite constant holds for all inputs, or none that is known; `why` goes into the certificate."""
 
     why: str
+
+
+def no_rule(
+    what: str, remedy: str = "replace it by operators that have one, or certify the parts around it"
+) -> UnknownOperatorError:
+    """The error for what no rule answers for: where it stands, what it is given, and the way out.
+
+    >>> raise no_rule("i0 in '1'")
+    Traceback (most recent call last):
+    onelip.errors.UnknownOperatorError: no sound rule for i0 in '1': replace it by ...
+    """
+    return UnknownOperatorError(f"no sound rule for {what}: {remedy}")
 
 
 def up(x: float, roundings: int = 1) -> float:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from onelip.certificate.effects import Effect, Linear, Unbounded, up
+from onelip.certificate.batches import mixing
+from onelip.certificate.effects import Effect, Linear, Unbounded, no_rule, up
 from onelip.certificate.graph import Node
 from onelip.certificate.nodes import argument, axes_of, is_data, only_first, per_axis
 from onelip.errors import NonFiniteError, UnknownOperatorError
@@ -31,7 +32,7 @@ def _weighted(rule: Rule) -> Rule:
 def _linear(node: Node) -> Effect:
     weight = argument(node, "weight")
     if weight.ndim != 2:
-        raise UnknownOperatorError(f"no sound rule for {node.place} with a weight of {weight.ndim} axes")
+        raise no_rule(f"{node.place} with a weight of {weight.ndim} axes", "give the weight two")
     return _dense_on_last_axis(node, weight)
 
 
@@ -41,7 +42,7 @@ def _addmm(node: Node) -> Effect:
     if is_data(x) and is_data(W):
         return _DYNAMIC
     if is_data(bias) or is_data(W) or (argument(node, "beta"), argument(node, "alpha")) != (1, 1):
-        raise UnknownOperatorError(f"no sound rule for {node.place} other than bias + x W")
+        raise no_rule(f"{node.place} other than bias + x W", "write it with F.linear")
     return _dense_on_last_axis(node, W.T)
 
 
@@ -65,9 +66,7 @@ def _matmul(node: Node) -> Effect:
     if is_data(a) and C.ndim == 1:
         return Linear(axes=(-1,), apply=lambda x: x @ C, norm=_norm(Dense(C.unsqueeze(0)), node))
     if min(len(x.shape), C.ndim) < 2 or len(node.shape) != len(x.shape):
-        raise UnknownOperatorError(
-            f"no sound rule for {node.place} with shapes {x.shape} and {tuple(C.shape)}"
-        )
+        raise no_rule(f"{node.place} with shapes {x.shape} and {tuple(C.shape)}")
     axis, apply = (-1, lambda x: x @ C) if is_data(a) else (-2, lambda x: C @ x)
     if _is_empty(node):
         return _zero(node, (axis,))
@@ -167,7 +166,8 @@ def _assembled(axes: Callable[[Node], tuple[int, ...]]) -> Rule:
         if _is_empty(node):
             return _zero(node, axes(node))
         if size * math.prod(node.shape[1:]) > ASSEMBLED_ENTRIES:
-            raise UnknownOperatorError(f"no sound rule for {node.place} on as many as {size} entries")
+            remedy = "certify it for smaller inputs, or the parts around it"
+            raise no_rule(f"{node.place} on as many as {size} entries", remedy)
         basis = torch.eye(size, dtype=torch.float64).reshape(size, *u.shape[1:])
         columns = [node.evaluate({u: e.expand(batch, *e.shape)})[0].flatten() for e in basis]
         matrix = torch.stack(columns, dim=1)
@@ -191,9 +191,10 @@ def _einsum(node: Node) -> Effect:
     inputs = sides[0].split(",")
     letters = inputs[next(i for i, operand in enumerate(operands) if is_data(operand))]
     if len(sides) != 2 or not sides[1].startswith(letters[0]) or "." in equation:
-        raise UnknownOperatorError(f"no sound rule for {node.place} with equation {equation!r}")
+        remedy = "write out '->' and all axes, with that of the batch first on both sides"
+        raise no_rule(f"{node.place} with equation {equation!r}", remedy)
     if sum(letters[0] in side for side in inputs) > 1 or letters.count(letters[0]) > 1:
-        raise UnknownOperatorError(f"{node.place} with equation {equation!r} mixes the samples of a batch")
+        raise mixing(node)
     sizes = dict(zip(letters, node.inputs[0].shape, strict=True))
     weights = [pair for pair in zip(inputs, operands, strict=True) if not is_data(pair[1])]
     summed = [

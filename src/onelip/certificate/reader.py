@@ -18,6 +18,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, InputSpec, OutputKind
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from onelip.certificate.effects import no_rule
 from onelip.certificate.graph import Graph, Node
 from onelip.certificate.state import refuse_changes
 from onelip.errors import ArgumentError, NonFiniteError, UnknownOperatorError
@@ -30,6 +31,8 @@ _SHAPE_ONLY = {
     "sym_size",
 }  # fmt: skip
 _MAY_HOLD_INFINITY = {"where", "masked_fill", "maximum", "minimum", "clamp"}
+_TAKE_OUT = "take it out of forward, or certify the parts around it"
+_REAL = "compute with real and imaginary parts in tensors of their own"
 
 
 class Reader:
@@ -50,12 +53,10 @@ class Reader:
                 self.read_values[fx_node] = self._call(fx_node)
             elif fx_node.op == "get_attr" and fx_node.users:  # a graph, of one branch for instance
                 caller = next(iter(fx_node.users))
-                raise UnknownOperatorError(
-                    f"no sound rule for {_operator_name(caller)} in {_layer(caller)!r}: "
-                    "take it out of forward, or certify the parts around it"
-                )
+                raise no_rule(f"{_operator_name(caller)} in {_layer(caller)!r}", _TAKE_OUT)
             elif fx_node.op not in ("placeholder", "get_attr", "output"):
-                raise UnknownOperatorError(f"no rule for a graph node of kind {fx_node.op} ({fx_node.name})")
+                what = f"a graph node of kind {fx_node.op} ({fx_node.name})"
+                raise no_rule(what, "export the module with torch.export.export")
         return Graph(tuple(self.examples), self._output(), self.input.shape[0], frozenset(self.casts))
 
     def _refuse_mutation(self) -> None:
@@ -85,9 +86,7 @@ class Reader:
         known = spec.target in self.program.state_dict
         value = (self.program.state_dict if known else self.program.constants)[spec.target or ""]
         if not isinstance(value, Tensor):
-            raise UnknownOperatorError(
-                f"{spec.target} is a {type(value).__name__}, for which no rule is known"
-            )
+            raise no_rule(f"{spec.target}, a {type(value).__name__}", _TAKE_OUT)
         weight = spec.kind in (InputKind.PARAMETER, InputKind.BUFFER)
         if weight and value.is_floating_point() and not value.isfinite().all():
             raise NonFiniteError(f"{spec.target} holds NaN or infinity: restore it first")
@@ -136,7 +135,7 @@ class Reader:
         if not isinstance(value, Tensor):
             return _Several(node)
         if value.is_complex():
-            raise UnknownOperatorError(f"no sound rule for complex numbers, as {node.place} makes them")
+            raise no_rule(f"complex numbers, as {node.place} makes them", _REAL)
         node = replace(node, shape=tuple(value.shape), dtype=value.dtype)
         self.examples[node] = value
         return node
@@ -144,9 +143,7 @@ class Reader:
     def _item(self, fx_node: fx.Node, args: tuple[Any, ...]) -> Any:
         if fx_node.target is not operator.getitem:
             several = next(leaf for leaf in tree_leaves(args) if isinstance(leaf, _Several))
-            raise UnknownOperatorError(
-                f"no sound rule for numbers read from tensors, as {several.node.place} does"
-            )
+            raise no_rule(f"numbers read from tensors, as {several.node.place} does", _TAKE_OUT)
         several, index = args
         return self._add(replace(several.node, name=fx_node.name, item=index))
 
@@ -168,7 +165,7 @@ class Reader:
 
     def _finite(self, constant: Tensor, name: str, fx_node: fx.Node) -> Tensor:
         if constant.is_complex():
-            raise UnknownOperatorError(f"no sound rule for a complex weight of {name} in {_layer(fx_node)!r}")
+            raise no_rule(f"a complex weight of {name} in {_layer(fx_node)!r}", _REAL)
         if not constant.is_floating_point():
             return constant
         if name not in _MAY_HOLD_INFINITY and not constant.isfinite().all():

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from onelip.certificate.effects import Effect, Unbounded
+from onelip.certificate.effects import Effect, Unbounded, no_rule
 from onelip.certificate.entrywise_rules import ENTRYWISE_RULES
 from onelip.certificate.graph import Node
 from onelip.certificate.group_rules import GROUP_RULES
 from onelip.certificate.linear_rules import LINEAR_RULES
 from onelip.certificate.moves import MOVES, copying
-from onelip.errors import UnknownOperatorError
 
 Rule = Callable[[Node], Effect]
 
@@ -56,6 +55,5 @@ def effect_of(node: Node) -> Effect:
     """The rule for `node`, applied. Raises UnknownOperatorError where there is none."""
     rule = RULES.get(node.operator)
     if rule is None:
-        remedy = "replace it by operators that have one, or certify the parts around it"
-        raise UnknownOperatorError(f"no sound rule for {node.place}: {remedy}")
+        raise no_rule(node.place)
     return rule(node)
