@@ -1,4 +1,4 @@
-"""Read a torch.nn layer as the linear map that it applies: the one file here that knows nn.Module."""
+"""Read a torch.nn layer as the linear map that it applies: its weight in use, and what it receives."""
 
 from __future__ import annotations
 

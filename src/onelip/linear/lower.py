@@ -21,7 +21,8 @@ def climb(
     """Lanczos, restarted every `steps` from its own result: the vector found, and the steps in all.
 
     Ends when a round gains less than rtol/20; or, given a bound from above, when it is within rtol of it or a
-    round closes less than a third of the way. In single precision, which is enough for a direction.
+    round gains at most a third of what it leaves, a quarter of the gap before it. In single precision, which
+    is enough for a direction.
     """
     single, v, taken = map.with_weight(map.weight.float()), v.float(), 0
     sigma = torch.linalg.vector_norm(single.apply(v.unsqueeze(0)))
