@@ -3,9 +3,10 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations
 
 from onelip.errors import ArgumentError, UnknownOperatorError
-from onelip.linear.layers import check_shape, input_shapes, linear_map
+from onelip.linear.layers import check_shape, input_shapes, linear_map, plain_copy
 from onelip.linear.power import power_iteration, start_vector
 
 LAYERS = [
@@ -158,3 +159,18 @@ def test_an_output_size_of_none_changes_nothing():
     network = nn.Sequential(nn.ConvTranspose1d(1, 1, 3))
     network.forward = lambda x: network[0](x, None)
     assert input_shapes(network, (1, 4)) == {"0": (1, 4)}
+
+
+def test_a_plain_copy_computes_the_same_and_leaves_the_original():
+    torch.manual_seed(0)
+    frozen = parametrizations.weight_norm(nn.Linear(4, 2)).requires_grad_(False)
+    network = nn.Sequential(parametrizations.spectral_norm(nn.Linear(3, 4)), nn.ReLU(), frozen)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    plain = plain_copy(network)
+    assert network.training
+    assert plain.training
+    assert all(network.state_dict()[name].equal(value) for name, value in before.items())
+    assert [type(layer) for layer in plain] == [nn.Linear, nn.ReLU, nn.Linear]
+    assert [p.requires_grad for p in plain.parameters()] == [True, True, False, False]
+    x = torch.ones(2, 3)
+    assert plain(x).equal(network.eval()(x))

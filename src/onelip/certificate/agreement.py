@@ -6,16 +6,14 @@ depend on what no graph holds, such as the size of the batch.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.export import ExportedProgram
-from torch.nn.utils.parametrize import is_parametrized
 from torch.utils._pytree import tree_leaves, tree_unflatten
 
 from onelip.certificate.graph import Graph
@@ -23,7 +21,7 @@ from onelip.certificate.state import unchanged
 from onelip.certificate.trace import like_input
 from onelip.errors import ArgumentError, NonFiniteError
 from onelip.linear.autocast import on_cpu
-from onelip.linear.layers import evaluating, plain_class
+from onelip.linear.layers import evaluating, plain_copy
 
 # Of the inputs, and whether gradients are wanted: branches that torch.export did not see may lie anywhere.
 _SCALES = ((1.0, True), (1e-3, False), (1e3, False))
@@ -112,24 +110,12 @@ def _ask(function: Function, graph: Graph, like: Tensor, sizes: tuple[int, ...])
 def _in_float64(network: nn.Module, graph: Graph) -> nn.Module:
     """A copy that computes in float64, with the weights that were traced; the network where there is none."""
     try:
-        precise = copy.deepcopy(network)
-        for layer in [layer for layer in precise.modules() if is_parametrized(layer)]:
-            _evaluate(layer)
-        precise.double()
+        precise = plain_copy(network).double()
         device = like_input(precise).device
         precise(torch.zeros(graph.input.shape, dtype=torch.float64, device=device))
     except (Exception, SystemExit):  # a module raises what it likes, and may hold what cannot be copied
         return network
     return precise
-
-
-def _evaluate(layer: nn.Module) -> None:
-    """Put weights in the place of their parametrizations; the class of the parametrized original stays."""
-    weights = {name: getattr(layer, name).clone() for name in cast(nn.ModuleDict, layer.parametrizations)}
-    layer.__class__ = plain_class(layer)
-    del layer.parametrizations
-    for name, weight in weights.items():
-        layer.register_buffer(name, weight)
 
 
 def _sizes(program: ExportedProgram, batch: int) -> tuple[int, ...]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from torch.nn.utils import parametrize
 from onelip.errors import ArgumentError, OnelipError, UnknownOperatorError
 from onelip.linear.maps import Convolution, Dense, LinearMap, PaddingMode, padding_pairs
 
+M = TypeVar("M", bound=nn.Module)
 LINEAR_LAYERS = (nn.Linear, _ConvNd)
 _FORWARD = ("forward", "_conv_forward", "__call__", "_wrapped_call_impl", "_call_impl")
 
@@ -172,14 +174,25 @@ def plain_class(module: nn.Module) -> type[nn.Module]:
     return type(module).__bases__[0]
 
 
-def plain_linear(layer: nn.Linear) -> nn.Linear:
-    """A layer of its own, in float64, with the bias of `layer` and the weight that it applies now."""
-    plain = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, dtype=torch.float64)
-    with torch.no_grad():
-        plain.weight.copy_(current_weight(layer))
-        if layer.bias is not None:
-            plain.bias.copy_(layer.bias)
-    return plain
+@torch.no_grad()
+def plain_copy(network: M) -> M:
+    """A copy in which what parametrizations make in eval mode stands in their place; what is frozen stays so.
+
+    >>> plain = plain_copy(torch.nn.utils.parametrizations.orthogonal(nn.Linear(2, 2)))
+    >>> type(plain).__name__, list(plain.state_dict())
+    ('Linear', ['bias', 'weight'])
+    """
+    copied = copy.deepcopy(network)
+    with evaluating(copied):
+        for layer in [part for part in copied.modules() if parametrize.is_parametrized(part)]:
+            inside = cast(nn.ModuleDict, layer.parametrizations)
+            frozen = {name for name in inside if not any(p.requires_grad for p in inside[name].parameters())}
+            made = {name: getattr(layer, name).clone() for name in inside}
+            layer.__class__ = plain_class(layer)  # that of the parametrized original stays as it is
+            del layer.parametrizations
+            for name, value in made.items():
+                layer.register_parameter(name, nn.Parameter(value, name not in frozen))
+    return copied
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from onelip.gan.losses import LOSS_FUNCTIONS
 from onelip.gan.networks import mlp
 from onelip.gan.random import Stream, derived_seed, generator_for
 from onelip.gan.step import update
-from onelip.linear.layers import plain_linear
+from onelip.linear.layers import plain_copy
 from onelip.study.rounding import rounded
 
 Tick = Callable[[], None]
@@ -98,9 +98,7 @@ def batches(real: Tensor, fake: Tensor, size: int) -> Draw:
 
 def plain_float64(critic: nn.Sequential) -> nn.Sequential:
     """A float64 copy with plain weights in place of parametrizations: what is certified and scored."""
-    return nn.Sequential(
-        *(plain_linear(layer) if isinstance(layer, nn.Linear) else layer for layer in critic)
-    ).eval()
+    return plain_copy(critic).double().eval()
 
 
 def w1_estimate(critic: nn.Module, real: Tensor, fake: Tensor) -> float:

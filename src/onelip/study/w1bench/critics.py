@@ -6,19 +6,17 @@ activations, which lose no gradient norm.
 
 from __future__ import annotations
 
-import copy
 from itertools import pairwise
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from onelip.constraint.activation import FullSort, MaxMin
 from onelip.constraint.apply import constrain
 from onelip.constraint.bake import bake
 from onelip.errors import NonFiniteError
-from onelip.linear.layers import plain_linear
+from onelip.linear.layers import plain_copy
 from onelip.linear.maps import Dense
 from onelip.linear.norm import operator_norm
 from onelip.study.w1bench.settings import Cell, typical_norm
@@ -101,10 +99,7 @@ def as_scored(critic: nn.Sequential, cell: Cell) -> nn.Sequential:
     Constraints that promise an operator norm are baked; "spectral-reshaped" keeps its weights as they are,
     for its estimate is part of what is judged.
     """
-    plain = bake(critic) if cell.design.kind in ("spectral", "orthogonal") else copy.deepcopy(critic)
-    for index, layer in enumerate(plain):
-        if isinstance(layer, nn.Linear) and parametrize.is_parametrized(layer):
-            plain[index] = plain_linear(layer)
+    plain = bake(critic) if cell.design.kind in ("spectral", "orthogonal") else plain_copy(critic)
     plain = plain.double().eval()
     return _shrunk(plain, cell) if cell.design.method == "stiefel" else plain
 
