@@ -191,12 +191,12 @@ GLOBAL_CONSTANT = Claim(
 UNDERFITTING = Claim(
     "C5",
     "Weight clipping barely learns and underfits.",
-    "Parts, against gp and against sn, paired by seed: Ŵ₁ over the critic's constant, proved and "
-    "witnessed, reaches less of the exact W₁ on the same held-out samples (interval of the difference "
-    "above 0); the Fréchet distance is larger, after the last step and in the mean over the training "
-    "(intervals of the ratios above 1); larger than gp's also at the best of c = .001, .01, .1 and 1 (3 "
-    "seeds). All hold: supported; none: refuted; some: depends. A part that a diverged run has no number "
-    "for is open.",
+    "'Barely' is read as: less than gp and sn. Parts, against gp and against sn, paired by seed: Ŵ₁ over "
+    "the critic's constant, proved and witnessed, reaches less of the exact W₁ on the same held-out samples "
+    "(interval of the difference above 0); the Fréchet distance is larger, after the last step and in the "
+    "mean over the training (intervals of the ratios above 1); larger than gp's also at the best of "
+    "c = .001, .01, .1 and 1 (3 seeds). All hold: supported; none: refuted; some: depends. A part that a "
+    "diverged run has no number for is open.",
     Needs({"main": (*HELD, "none", "orthogonal"), "clip": ()}),
     underfitting,
 )

@@ -168,6 +168,11 @@ def explosive_share(run: StoredRun) -> float:
     return max(run.summary["spread"][f"{p}_gradient_norm"]["share_above_10_medians"] for p in PLAYERS)
 
 
+def median_gradient(run: StoredRun) -> float:
+    """The median gradient norm over the steps, of the player for which it is larger."""
+    return max(run.summary["spread"][f"{p}_gradient_norm"]["median"] for p in PLAYERS)
+
+
 def late_rise(run: StoredRun) -> float:
     """The largest window mean of the gradient norm after the first tenth, in medians; the larger player's."""
     found = []

@@ -16,10 +16,20 @@ from onelip.study.claims.measures import (
     growth,
     last,
     late_rise,
+    median_gradient,
     setbacks,
     trend,
 )
-from onelip.study.claims.statistics import Numbers, PerSeed, SeedEstimate, difference, mean, proportion, ratio
+from onelip.study.claims.statistics import (
+    Numbers,
+    PerSeed,
+    SeedEstimate,
+    difference,
+    geometric_mean,
+    mean,
+    proportion,
+    ratio,
+)
 from onelip.study.claims.verdict import Claim, State, Verdict, above, below, certain, combine
 from onelip.study.presets import MIYATO
 from onelip.study.runs import EXPLOSION, StoredRun
@@ -52,6 +62,8 @@ def exploding(evidence: Evidence) -> Verdict:
     numbers: Numbers = {"share of seeds that show a sign, none": seen["none"]}
     for method in ("sn", "none", "clip", "gp", "sn-operator"):
         numbers[f"share of steps above 10 medians, {method}"] = mean(evidence.of(method, explosive_share))
+        # A norm that is large throughout has no such steps, and one that falls from a large start has.
+        numbers[f"median gradient norm, {method}"] = geometric_mean(evidence.of(method, median_gradient))
         numbers[f"growth of the gradient, {method}"] = mean(evidence.of(method, growth))
     numbers |= {
         f"seeds with {sign}, {s}": float(n) for s, signs in counts.items() for sign, n in signs.items()
@@ -156,6 +168,7 @@ EXPLODING = Claim(
 OVERCORRECTING = Claim(
     "C6",
     "The gradient penalty over-corrects with highly variable gradients, and may overfit.",
+    "'Over-corrects' is read as: with more variable gradients and losses. "
     "Parts, each against sn and against clip, paired by seed, and each for the proved and for the "
     "witnessed constant of the critic by which it is divided: the standard deviation over the training of "
     "the generator's gradient norm, and of its loss, is larger (interval of the ratio above 1); the "
