@@ -9,7 +9,7 @@ from documents import scaling
 from onelip.constraint.apply import constrain
 from onelip.constraint.describe import constraint_of
 from onelip.constraint.reshaped import Reshaped
-from onelip.constraint.spectral import OWN
+from onelip.constraint.spectral import UNSAVED
 from onelip.linear.layers import linear_map
 
 
@@ -44,7 +44,7 @@ def test_what_is_kept_grows_with_the_pictures_and_holds_the_convolutions_inputs(
 def test_the_state_is_what_a_constraint_keeps(kind):
     critic = constrain(nn.Sequential(nn.Conv2d(2, 3, 3)), kind, input_shape=(2, 8, 8))
     held = constraint_of(critic[0])
-    kept = [*held.buffers(), *(getattr(held, name) for name in OWN)]
+    kept = [*held.buffers(), *(getattr(held, name) for name in UNSAVED)]
     map = linear_map(nn.Conv2d(2, 3, 3), (2, 8, 8))
     layer = Layer("", {"spectral": map, "spectral-reshaped": Reshaped(map.weight, axis=0)}, 0)
     assert sum(tensor.numel() for tensor in kept if tensor.dim()) == layer.state_floats(kind)

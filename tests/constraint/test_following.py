@@ -109,7 +109,7 @@ def test_tensors_may_be_assigned(device, dtype):
 
 def test_uninitialised_memory_is_filled_by_loading():
     layer = square().to("meta").to_empty(device="cpu")
-    layer.parametrizations.weight[0].far.fill_(torch.nan)
+    layer.parametrizations.weight[0].random_direction.fill_(torch.nan)
     layer.load_state_dict(square().state_dict())
     for mode in (True, False):
         put(layer, 2 * raw(layer).T)

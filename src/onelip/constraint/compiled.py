@@ -20,7 +20,7 @@ _TAGS = (torch.Tag.cudagraph_unsafe,)
 
 
 @torch.library.custom_op(
-    "onelip::follow", mutates_args=("u", "pair", "slope", "seen", "idle", "reach"), tags=_TAGS
+    "onelip::follow", mutates_args=("u", "pair", "slope", "seen", "is_zero", "reach"), tags=_TAGS
 )
 def follow_operator(
     weight: Tensor,
@@ -28,23 +28,23 @@ def follow_operator(
     pair: Tensor,
     slope: Tensor,
     seen: Tensor,
-    idle: Tensor,
+    is_zero: Tensor,
     reach: Tensor,
-    far: Tensor,
+    random_direction: Tensor,
     tolerance: float,
     iterations: int,
     geometry: list[int],
     padding_mode: str,
 ) -> tuple[Tensor, Tensor]:
-    """estimate.follow, and copies of slope and idle; 0 iterations stand for None."""
-    estimate = Estimate(u, pair, slope, seen, idle, reach)
+    """estimate.follow, and copies of slope and is_zero; 0 iterations stand for None."""
+    estimate = Estimate(u, pair, slope, seen, is_zero, reach)
     map = on_patches(decode(weight, geometry, padding_mode))
-    follow(map, weight, estimate, far, tolerance, iterations or None)
-    return slope.clone(), idle.clone()
+    follow(map, weight, estimate, random_direction, tolerance, iterations or None)
+    return slope.clone(), is_zero.clone()
 
 
 @torch.library.custom_op(
-    "onelip::settle", mutates_args=("slope_at_rest", "seen_at_rest", "idle_at_rest"), tags=_TAGS
+    "onelip::settle", mutates_args=("slope_at_rest", "seen_at_rest", "is_zero_at_rest"), tags=_TAGS
 )
 def settle_operator(
     weight: Tensor,
@@ -52,23 +52,30 @@ def settle_operator(
     pair: Tensor,
     slope: Tensor,
     seen: Tensor,
-    idle: Tensor,
+    is_zero: Tensor,
     reach: Tensor,
     slope_at_rest: Tensor,
     seen_at_rest: Tensor,
-    idle_at_rest: Tensor,
-    far: Tensor,
+    is_zero_at_rest: Tensor,
+    random_direction: Tensor,
     tolerance: float,
     geometry: list[int],
     padding_mode: str,
 ) -> tuple[Tensor, Tensor]:
-    """estimate.settle, and copies of slope and idle."""
+    """estimate.settle, and copies of slope and is_zero."""
     estimate, rest = (
-        Estimate(u, pair, slope, seen, idle, reach),
-        Slope(slope_at_rest, seen_at_rest, idle_at_rest),
+        Estimate(u, pair, slope, seen, is_zero, reach),
+        Slope(slope_at_rest, seen_at_rest, is_zero_at_rest),
     )
-    settle(on_patches(decode(weight, geometry, padding_mode)), weight, estimate, rest, far, tolerance)
-    return slope_at_rest.clone(), idle_at_rest.clone()
+    settle(
+        on_patches(decode(weight, geometry, padding_mode)),
+        weight,
+        estimate,
+        rest,
+        random_direction,
+        tolerance,
+    )
+    return slope_at_rest.clone(), is_zero_at_rest.clone()
 
 
 @follow_operator.register_fake

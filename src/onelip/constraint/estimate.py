@@ -5,6 +5,9 @@ happens along u and v. The next estimate shows how much was missed meanwhile: th
 was too much, doubled where it was little. In eval mode every change is followed at once until the estimate
 has converged, in tensors of its own: to look at a network does not change how it goes on to train. The
 weight is compared with a copy, so that a change is noticed however it was made, through `.data` too.
+
+random_direction: a fixed random unit vector among inputs. Some of it is fed to the steps, so that what u and
+v are orthogonal to is found as well; power iterations go on from it where Aᵀ forgets u.
 """
 
 from __future__ import annotations
@@ -33,21 +36,21 @@ NO_REACH = -1.0  # any change counts, one whose square is zero too
 
 
 class Slope(NamedTuple):
-    """The gradient G of ⟨u, A(W) v⟩, the weight that it was made for, and 1 where that is zero, else 0."""
+    """G of a weight at rest, for which σ(W) = ⟨G, W⟩."""
 
-    slope: Tensor
-    seen: Tensor
-    idle: Tensor
+    slope: Tensor  # G, the gradient of ⟨u, A(W) v⟩, flattened
+    seen: Tensor  # the weight that it was made for; NaN before the first
+    is_zero: Tensor  # 1 where that weight is zero or not finite, else 0
 
 
 class Estimate(NamedTuple):
-    """u and pair (right vectors, the leading one first) of the weight that was seen, and what follows."""
+    """What is known of σ in training: the vectors that hold it, and what follows from them."""
 
-    u: Tensor
-    pair: Tensor
-    slope: Tensor
-    seen: Tensor
-    idle: Tensor
+    u: Tensor  # the leading left vector
+    pair: Tensor  # right vectors: the leading one, v, and one aside (tracking.py)
+    slope: Tensor  # G, the gradient of ⟨u, A(W) v⟩, flattened
+    seen: Tensor  # the weight of the last renewal; NaN before the first
+    is_zero: Tensor  # 1 where that weight is zero or not finite, else 0
     reach: Tensor  # how far the weight may go, ‖W − seen‖, until u and v are renewed
 
 
@@ -60,7 +63,12 @@ def start_pair(map: LinearMap) -> Tensor:
 
 
 def follow(
-    map: LinearMap, weight: Tensor, estimate: Estimate, far: Tensor, tolerance: float, iterations: int | None
+    map: LinearMap,
+    weight: Tensor,
+    estimate: Estimate,
+    random_direction: Tensor,
+    tolerance: float,
+    iterations: int | None,
 ) -> None:
     """Training: bring `estimate` up to date with the weight, which is detached."""
     drift, reach = torch.dist(weight, estimate.seen).item(), estimate.reach.item()
@@ -69,28 +77,30 @@ def follow(
     with torch.inference_mode(), torch.autocast(weight.device.type, enabled=False):
         scaled = _safe(map, weight)
         if scaled is None:
-            estimate.idle.fill_(1)
+            estimate.is_zero.fill_(1)
         elif iterations is not None and not math.isnan(drift):  # few would not do from no weight's u
-            _take(scaled.map, _iterate(scaled.map, estimate, far, iterations), estimate)
+            _take(scaled.map, _iterate(scaled.map, estimate, random_direction, iterations), estimate)
         else:
-            _renew(scaled, estimate, far, drift / scaled.factor, tolerance)
+            _renew(scaled, estimate, random_direction, drift / scaled.factor, tolerance)
         if scaled is None or scaled.factor != 1 or iterations is not None:
             estimate.reach.fill_(NO_REACH)
         estimate.seen.copy_(weight)
 
 
-def _renew(scaled: Scaled, estimate: Estimate, far: Tensor, drift: float, tolerance: float) -> None:
+def _renew(
+    scaled: Scaled, estimate: Estimate, random_direction: Tensor, drift: float, tolerance: float
+) -> None:
     map, W = scaled.map, scaled.map.weight
     before = torch.dot(estimate.slope.to(W), W.flatten()).item()
-    pair, far = estimate.pair.to(W), far.to(W)
+    pair, random_direction = estimate.pair.to(W), random_direction.to(W)
     if not drift <= before:  # another weight, or one after NaN
-        leading = converge(map, pair, far, tolerance / 5)
+        leading = converge(map, pair, random_direction, tolerance / 5)
     elif drift > FAST * tolerance * before:
         change = torch.sub(W, estimate.seen.to(W), alpha=1 / scaled.factor)
-        feed = 0.1 * direction_of_change(map, change, far)
+        feed = 0.1 * direction_of_change(map, change, random_direction)
         leading = krylov_step(map, pair, feed, before, tolerance / 5, (4, MAX_POWERS))
     else:
-        leading = krylov_step(map, pair, CURIOSITY * far, before, tolerance / 5, (1, MAX_POWERS))
+        leading = krylov_step(map, pair, CURIOSITY * random_direction, before, tolerance / 5, (1, MAX_POWERS))
     _take(map, leading, estimate)
     missed = leading.sigma / before - 1 if before > 0 else math.inf
     stretch = 0.5 if missed > tolerance else 2.0 if missed < tolerance / 4 else 1.0
@@ -102,7 +112,7 @@ def _renew(scaled: Scaled, estimate: Estimate, far: Tensor, drift: float, tolera
 
 
 def _take(map: LinearMap, leading: Leading, estimate: Estimate) -> None:
-    estimate.idle.fill_(leading.sigma == 0)
+    estimate.is_zero.fill_(leading.sigma == 0)
     if leading.sigma == 0:
         return
     estimate.u.copy_(leading.u)
@@ -113,34 +123,43 @@ def _take(map: LinearMap, leading: Leading, estimate: Estimate) -> None:
 
 @torch.no_grad()
 def settle(
-    map: LinearMap, weight: Tensor, estimate: Estimate, rest: Slope, far: Tensor, tolerance: float
+    map: LinearMap,
+    weight: Tensor,
+    estimate: Estimate,
+    rest: Slope,
+    random_direction: Tensor,
+    tolerance: float,
 ) -> None:
     """Eval: make `rest` the converged slope of the weight, starting from `estimate`, which stays."""
     if torch.equal(weight, rest.seen):
         return
-    leading = at_rest(map, weight, estimate.pair, far, tolerance)
-    rest.idle.fill_(leading is None)
+    leading = at_rest(map, weight, estimate.pair, random_direction, tolerance)
+    rest.is_zero.fill_(leading is None)
     if leading is not None:
         rest.slope.copy_(slope_of(map, weight, leading.u, leading.pair))
     rest.seen.copy_(weight)
 
 
 @torch.inference_mode()
-def at_rest(map: LinearMap, weight: Tensor, pair: Tensor, far: Tensor, tolerance: float) -> Leading | None:
+def at_rest(
+    map: LinearMap, weight: Tensor, pair: Tensor, random_direction: Tensor, tolerance: float
+) -> Leading | None:
     """The leading singular pair to a hundredth of the tolerance; None where the weight has no directions."""
     with torch.autocast(weight.device.type, enabled=False):
         scaled = _safe(map, weight)
         if scaled is None:
             return None
-        leading = converge(scaled.map, pair.to(scaled.map.weight), far.to(scaled.map.weight), tolerance / 100)
+        leading = converge(
+            scaled.map, pair.to(scaled.map.weight), random_direction.to(scaled.map.weight), tolerance / 100
+        )
     return leading if leading.sigma > 0 else None
 
 
-def _iterate(map: LinearMap, estimate: Estimate, far: Tensor, iterations: int) -> Leading:
-    """Power iterations from u, as in Miyato et al. 2018, algorithm 1; from far where Aᵀ forgets u."""
+def _iterate(map: LinearMap, estimate: Estimate, random_direction: Tensor, iterations: int) -> Leading:
+    """Power iterations from u, as in Miyato et al. 2018, algorithm 1."""
     u, v, sigma = estimate.u[None].to(map.weight), estimate.pair[:1].to(map.weight), 0.0
     for _ in range(iterations):
-        v = normalize(map.adjoint(u), otherwise=far[None].to(v))
+        v = normalize(map.adjoint(u), otherwise=random_direction[None].to(v))
         Av = map.apply(v)
         sigma = torch.linalg.vector_norm(Av).item()
         u = Av / sigma if sigma > 0 else Av

@@ -19,20 +19,20 @@ CHANGED = (
 
 
 class Division(NamedTuple):
-    """W ↦ W / level(W), level(W) = idle + ⟨G, W⟩ / target, if soft at least 1; slope is G, flattened.
+    """W ↦ W / level(W), level(W) = is_zero + ⟨G, W⟩ / target, if soft at least 1; slope is G, flattened.
 
     The level is a number of single precision at least: half's largest is 65504.
     """
 
     slope: Tensor
-    idle: Tensor
+    is_zero: Tensor
     target: float
     soft: bool
 
     def raw_level(self, weight: Tensor) -> Tensor:
         """The level before what `soft` makes of it."""
         sigma = torch.dot(single(self.slope), single(weight).flatten())
-        return torch.add(self.idle, sigma, alpha=1 / self.target)
+        return torch.add(self.is_zero, sigma, alpha=1 / self.target)
 
     def level(self, raw: Tensor) -> Tensor:
         return raw.clamp_min(1) if self.soft else raw

@@ -35,7 +35,10 @@ from onelip.linear.norm import operator_norm
 from onelip.linear.power import start_vector
 
 # No buffers: averaging or broadcasting these would part them from the weight that they belong to.
-OWN = ("far", "reach", "slope", "seen", "idle", "slope_at_rest", "seen_at_rest", "idle_at_rest")
+UNSAVED = (
+    "random_direction", "reach", "slope", "seen", "is_zero",
+    "slope_at_rest", "seen_at_rest", "is_zero_at_rest",
+)  # fmt: skip
 
 
 class SpectralNorm(nn.Module):
@@ -79,8 +82,8 @@ class SpectralNorm(nn.Module):
         self.register_buffer("pair", start_pair(map))
         self.slope, self.seen = torch.zeros_like(weight).flatten(), torch.full_like(weight, torch.nan)
         self.slope_at_rest, self.seen_at_rest = self.slope.clone(), self.seen.clone()
-        self.idle, self.idle_at_rest, self.reach = (weight.new_zeros(()) for _ in range(3))
-        self.far = start_vector(map, seed=len(self.pair))
+        self.is_zero, self.is_zero_at_rest, self.reach = (weight.new_zeros(()) for _ in range(3))
+        self.random_direction = start_vector(map, seed=len(self.pair))
         self.shared = Shared()
         self.refresh(weight)
 
@@ -95,11 +98,11 @@ class SpectralNorm(nn.Module):
 
     @property
     def estimate(self) -> Estimate:
-        return Estimate(self.u, self.pair, self.slope, self.seen, self.idle, self.reach)
+        return Estimate(self.u, self.pair, self.slope, self.seen, self.is_zero, self.reach)
 
     @property
     def rest(self) -> Slope:
-        return Slope(self.slope_at_rest, self.seen_at_rest, self.idle_at_rest)
+        return Slope(self.slope_at_rest, self.seen_at_rest, self.is_zero_at_rest)
 
     def forward(self, weight: Float[Tensor, "*weight"]) -> Float[Tensor, "*weight"]:
         if not shareable(weight):
@@ -123,18 +126,18 @@ class SpectralNorm(nn.Module):
         if self.is_vector:
             # The norm of one row or column needs no estimate; in float64 its squares cannot overflow.
             sigma = torch.linalg.vector_norm(weight, dtype=torch.float64)
-            idle = (sigma == 0).to(sigma)
-            return divided(weight, sigma + idle).flatten(), idle.to(weight.dtype)
-        options = self.far, self.tolerance
+            is_zero = (sigma == 0).to(sigma)
+            return divided(weight, sigma + is_zero).flatten(), is_zero.to(weight.dtype)
+        options = self.random_direction, self.tolerance
         if torch.compiler.is_compiling():
             if self.training:
                 return follow_operator(weight, *self.estimate, *options, self.iterations or 0, *self.geometry)
             return settle_operator(weight, *self.estimate, *self.rest, *options, *self.geometry)
         if self.training:
             follow(self.map, weight, self.estimate, *options, self.iterations)
-            return self.slope.clone(), self.idle.clone()
+            return self.slope.clone(), self.is_zero.clone()
         settle(self.map, weight, self.estimate, self.rest, *options)
-        return self.slope_at_rest.clone(), self.idle_at_rest.clone()
+        return self.slope_at_rest.clone(), self.is_zero_at_rest.clone()
 
     def right_inverse(self, weight: Float[Tensor, "*weight"]) -> Float[Tensor, "*weight"]:
         return weight
@@ -148,7 +151,7 @@ class SpectralNorm(nn.Module):
     @torch.no_grad()
     def refresh(self, weight: Float[Tensor, "*weight"]) -> None:
         """Estimate σ anew until it has converged, as after loading, averaging or editing the weight."""
-        leading = at_rest(self.map, weight.detach(), self.pair, self.far, self.tolerance)
+        leading = at_rest(self.map, weight.detach(), self.pair, self.random_direction, self.tolerance)
         if leading is not None:
             self.u.copy_(leading.u)
             self.pair.copy_(leading.pair)
@@ -163,9 +166,9 @@ class SpectralNorm(nn.Module):
     def _derive(self) -> None:
         """Make anew what follows from the weight that was seen, u and the pair."""
         self.slope.copy_(slope_of(self.map, self.seen, self.u, self.pair))
-        self.idle.fill_(torch.dot(self.slope, self.seen.flatten()) == 0)
+        self.is_zero.fill_(torch.dot(self.slope, self.seen.flatten()) == 0)
         self.seen_at_rest.fill_(torch.nan)
-        self.far.copy_(start_vector(self.map.with_weight(self.seen), seed=len(self.pair)))
+        self.random_direction.copy_(start_vector(self.map.with_weight(self.seen), seed=len(self.pair)))
         self.shared.drop()
 
     def extra_repr(self) -> str:
@@ -182,7 +185,7 @@ class SpectralNorm(nn.Module):
     def set_extra_state(self, state: Tensor) -> None:
         """Where averaging, a cast or another edit broke the seal, the next forward estimates anew."""
         # u may have been assigned in a new format; memory that was never initialised gets its numbers here.
-        for name in OWN:
+        for name in UNSAVED:
             setattr(
                 self, name, torch.empty_like(getattr(self, name), device=self.u.device, dtype=self.u.dtype)
             )
@@ -200,7 +203,7 @@ class SpectralNorm(nn.Module):
         before = self.slope
         super()._apply(fn, recurse)
         self.shared.drop()
-        for name in OWN:
+        for name in UNSAVED:
             setattr(self, name, fn(getattr(self, name)))
         changed = (self.slope.dtype, self.slope.device) != (before.dtype, before.device)
         if changed and not self.slope.is_meta:

@@ -90,21 +90,22 @@ def _orthonormal_pair(q: list[float], p: list[float]) -> list[list[float]]:
 def converge(
     map: LinearMap,
     pair: Float[Tensor, "rows *in_shape"],
-    far: Float[Tensor, "*in_shape"],
+    random_direction: Float[Tensor, "*in_shape"],
     tolerance: float,
     *,
     powers: tuple[int, int] = (12, 12),
     max_steps: int = 50,
 ) -> Leading:
-    """Steps of many powers until one raises sigma by at most `tolerance`, the first from `far` as well.
+    """Steps of many powers until one raises sigma by at most `tolerance`.
 
-    pair: any rows, of which the first is taken.
+    pair: any rows, of which the first is taken. The first step starts from `random_direction` as well, and
+    each is fed with some of it.
     """
-    look = orthonormal(torch.stack([pair[0], far]).flatten(1)).reshape(-1, *map.in_shape)
-    leading = krylov_step(map, look, CURIOSITY * far, 0.0, 0.0, powers)
+    look = orthonormal(torch.stack([pair[0], random_direction]).flatten(1)).reshape(-1, *map.in_shape)
+    leading = krylov_step(map, look, CURIOSITY * random_direction, 0.0, 0.0, powers)
     for _ in range(max_steps):
         before = leading.sigma
-        leading = krylov_step(map, leading.pair, CURIOSITY * far, before, 0.0, powers)
+        leading = krylov_step(map, leading.pair, CURIOSITY * random_direction, before, 0.0, powers)
         if leading.sigma <= (1 + tolerance) * before:
             break
     return leading
