@@ -10,7 +10,7 @@ from onelip.constraint.apply import _check as check
 from onelip.constraint.apply import constrain
 from onelip.constraint.bake import bake
 from onelip.constraint.compiled import decode, encode
-from onelip.constraint.describe import describe
+from onelip.constraint.describe import constraint_of, describe
 from onelip.constraint.reshaped import Reshaped
 from onelip.errors import ArgumentError, OnelipError, UnknownOperatorError
 from onelip.linear.layers import linear_map
@@ -259,6 +259,15 @@ def test_description_is_a_table():
     assert header.split("  ")[0] == "layer"
     assert row.split()[:3] == ["0", "spectral", "2"]
     assert alone == "left alone: 1 (BatchNorm1d: no linear layer)"
+
+
+@pytest.mark.parametrize("size", [8, 64])
+def test_a_printed_constraint_says_what_is_normalised_and_not_how(size):
+    layer = constrain(nn.Conv2d(1, 2, 3, padding=1), "spectral", input_shape=(1, size, size), soft=True)
+    told = f"operator on inputs of (1, {size}, {size}), target=1, tolerance=0.01, soft"
+    assert repr(constraint_of(layer)) == f"SpectralNorm({told})"
+    reshaped = constraint_of(constrain(nn.Conv2d(1, 2, 3), "spectral-reshaped", iterations=1))
+    assert repr(reshaped) == "SpectralNorm(reshaped kernel, target=1, iterations=1)"
 
 
 def test_intervals_of_the_description_are_of_the_weight_in_use():

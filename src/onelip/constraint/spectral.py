@@ -172,8 +172,9 @@ class SpectralNorm(nn.Module):
         self.shared.drop()
 
     def extra_repr(self) -> str:
+        what = "reshaped kernel" if self.in_shape is None else f"operator on inputs of {self.in_shape}"
         steps = f"iterations={self.iterations}" if self.iterations else f"tolerance={self.tolerance:g}"
-        return f"{type(self.map).__name__}, target={self.target:g}, {steps}" + ", soft" * self.soft
+        return f"{what}, target={self.target:g}, {steps}" + ", soft" * self.soft
 
     def get_extra_state(self) -> Tensor:
         """What a run needs besides u and the pair to go on bit for bit: the last seen weight, sealed."""
