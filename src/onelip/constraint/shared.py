@@ -51,6 +51,16 @@ def divided(weight: Tensor, level: Tensor) -> Tensor:
     return (single(weight) / level).to(weight.dtype) if weight.dtype.itemsize < 4 else weight / level
 
 
+class HandedOut(NamedTuple):
+    """What was made of a weight, and of which."""
+
+    weight: Tensor
+    version: int  # of the weight, which torch counts up with each edit in place
+    training: bool
+    level: Tensor  # what the weight was divided by
+    made: Tensor
+
+
 class Shared:
     """Holds what was handed out last: one tensor, and the node of the graph that made it.
 
@@ -58,32 +68,32 @@ class Shared:
     """
 
     def __init__(self) -> None:
-        self.last: tuple[Tensor, int, bool, Tensor, Tensor] | None = None
+        self.last: HandedOut | None = None
 
     def __reduce__(self) -> tuple[type[Shared], tuple[()]]:
         return Shared, ()
 
     def fits(self, weight: Tensor, training: bool) -> bool:
         """Whether what is held was made of this weight, as far as can be told without looking at numbers."""
-        if self.last is None:
+        last = self.last
+        if last is None:
             return False
-        source, version, mode, _, made = self.last
         differentiable = weight.requires_grad and torch.is_grad_enabled()
-        same = source is weight and version == weight._version
-        return same and mode == training and made.requires_grad == differentiable
+        same = last.weight is weight and last.version == weight._version
+        return same and last.training == training and last.made.requires_grad == differentiable
 
     def get(self, weight: Tensor, training: bool) -> Tensor | None:
         """What `put` made, where it is still right: the quotient shows edits through `.data`, of either."""
-        if self.last is None or not self.fits(weight, training):
+        last = self.last
+        if last is None or not self.fits(weight, training):
             return None
-        _, _, _, level, made = self.last
-        return made if torch.equal(divided(weight.detach(), level), made.detach()) else None
+        return last.made if torch.equal(divided(weight.detach(), last.level), last.made.detach()) else None
 
     def put(self, weight: Tensor, training: bool, division: Division) -> Tensor:
         """division(weight), kept to be handed out again."""
         raw = division.raw_level(weight.detach())
         made: Any = _Divide.apply(weight, raw, division)
-        self.last = weight, weight._version, training, division.level(raw), made
+        self.last = HandedOut(weight, weight._version, training, division.level(raw), made)
         return made
 
     def drop(self) -> None:
