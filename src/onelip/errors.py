@@ -54,6 +54,15 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200]
 
 
+def typed_line(error: BaseException) -> str:
+    """The type of an exception of others and what it says, in one line.
+
+    >>> typed_line(KeyError("weight"))
+    "KeyError: 'weight'"
+    """
+    return f"{type(error).__name__}: {one_line(error)}"
+
+
 def refusal(error: OSError, path: object = None) -> str:
     """What the system refuses, in one line: the file, else `path`, and why; some errors have no errno.
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from onelip.errors import ArgumentError, one_line
+from onelip.errors import ArgumentError, typed_line
 
 
 def named(argument: str, name: str) -> Any:
@@ -28,6 +28,6 @@ def named(argument: str, name: str) -> Any:
     try:
         return getattr(importlib.import_module(module), attribute)
     except (Exception, SystemExit) as error:  # whatever the user's module raises
-        received = f"{name}: {type(error).__name__}: {one_line(error)}"
+        received = f"{name}: {typed_line(error)}"
         remedy = "check the name, and run from the folder that holds the module"
         raise ArgumentError(argument, "importable", received, remedy) from error

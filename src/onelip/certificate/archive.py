@@ -21,7 +21,7 @@ from typing import Any
 from torch.export import ExportedProgram
 from torch.export.pt2_archive._package import PT2ArchiveWriter, load_pt2
 
-from onelip.errors import ArgumentError, DataError, OnelipError
+from onelip.errors import ArgumentError, DataError, OnelipError, typed_line
 
 _MODEL = "models/model.json"
 _SAMPLES = "data/sample_inputs/model.pt"
@@ -73,8 +73,7 @@ def _damage_named(path: Path) -> Iterator[None]:
     except OnelipError:
         raise
     except Exception as error:
-        said = (str(error).splitlines() or [""])[0]
-        raise DataError(f"{path} is damaged: {type(error).__name__}: {said}") from error
+        raise DataError(f"{path} is damaged: {typed_line(error)}") from error
 
 
 def _members(path: Path) -> dict[str, bytes]:

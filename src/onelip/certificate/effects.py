@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from onelip.certificate.graph import Node
 from onelip.certificate.slopes import Slopes
 from onelip.errors import UnknownOperatorError
 from onelip.linear.interval import NormInterval
@@ -75,6 +76,9 @@ class Unbounded(Effect):
     """No finite constant holds for all inputs, or none that is known; `why` goes into the certificate."""
 
     why: str
+
+
+Rule = Callable[[Node], Effect]
 
 
 def no_rule(

@@ -11,16 +11,13 @@ from torch import Tensor
 
 from onelip.certificate import slopes
 from onelip.certificate.batches import mixing
-from onelip.certificate.effects import Effect, Elementwise, Scales, Sums, Unbounded
+from onelip.certificate.effects import Effect, Elementwise, Rule, Scales, Sums, Unbounded
 from onelip.certificate.graph import Node
 from onelip.certificate.moves import copying
 from onelip.certificate.nodes import argument, is_data, only_first
 from onelip.certificate.rewrites import softplus
 from onelip.certificate.slopes import ZERO_TO_ONE, Slopes, hull
 from onelip.errors import NonFiniteError, UnknownOperatorError
-
-Rule = Callable[[Node], Effect]
-
 
 COMPUTED = Unbounded(why="weights or statistics that depend on the input")
 _TOO_SMALL = "a factor so small that float64 rounds it coarsely"

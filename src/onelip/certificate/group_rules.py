@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from onelip.certificate.effects import Effect, Lipschitz, Unbounded, times, up
+from onelip.certificate.effects import Effect, Lipschitz, Rule, Unbounded, times, up
 from onelip.certificate.entrywise_rules import (
     COMPUTED,
     extremum_of_two,
@@ -13,9 +13,7 @@ from onelip.certificate.entrywise_rules import (
     statistics_factor,
 )
 from onelip.certificate.graph import Node
-from onelip.certificate.nodes import argument, axes_of, only_first, per_axis
-
-Rule = Callable[[Node], Effect]
+from onelip.certificate.nodes import argument, axes_of, only_first, order_of, per_axis
 
 
 def _normalization(axes: Callable[[Node], tuple[int, ...]]) -> Rule:
@@ -90,8 +88,7 @@ def _extremum_along(node: Node) -> Effect:
 
 def _vector_norm(node: Node) -> Effect:
     """|‖x‖ₚ − ‖y‖ₚ| ≤ ‖x − y‖ₚ, at most ‖x − y‖₂ for p ≥ 2 and n^(1/p − 1/2)‖x − y‖₂ for 1 ≤ p ≤ 2."""
-    p = argument(node, "p" if node.operator == "norm" else "ord")
-    p = 2 if p is None else p
+    p = order_of(node)
     if not isinstance(p, int | float) or p < 1:
         return Unbounded(why=f"a {p}-norm")
     axes = axes_of(node)

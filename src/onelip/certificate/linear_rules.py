@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from onelip.certificate.batches import mixing
-from onelip.certificate.effects import Effect, Linear, Unbounded, no_rule, up
+from onelip.certificate.effects import Effect, Linear, Rule, Unbounded, no_rule, up
 from onelip.certificate.graph import Node
 from onelip.certificate.nodes import argument, axes_of, is_data, only_first, per_axis
 from onelip.errors import NonFiniteError, UnknownOperatorError
@@ -17,7 +17,6 @@ from onelip.linear.interval import NormInterval
 from onelip.linear.maps import Convolution, Dense, LinearMap, padding_pairs
 from onelip.linear.norm import operator_norm
 
-Rule = Callable[[Node], Effect]
 ASSEMBLED_ENTRIES = 2**22  # of a dense matrix that is worth building: 32 MB
 RTOL = 1e-5  # of each norm: a deep product keeps its digits
 _DYNAMIC = Unbounded(why="a product of two tensors that depend on the input")

@@ -26,6 +26,12 @@ def axes_of(node: Node, name: str = "dim") -> tuple[int, ...]:
     return tuple(axis % rank for axis in ([given] if isinstance(given, int) else given))
 
 
+def order_of(node: Node) -> Any:
+    """The p of a p-norm, 2 where none is given: a number, or a word such as 'fro'."""
+    p = argument(node, "p" if node.operator == "norm" else "ord")
+    return 2 if p is None else p
+
+
 def is_data(value: object) -> bool:
     """Whether an argument depends on the network's input."""
     return isinstance(value, Node)

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from onelip.certificate.graph import Graph, Node
-from onelip.certificate.nodes import argument, axes_of
+from onelip.certificate.nodes import axes_of, order_of
 
 _SCALES = (1.0, 0.1, 10.0, 0.001)  # of the starts: nothing is known about the domain
 _DRAWS = 8  # random pairs from which each ascent takes the best
@@ -125,8 +125,7 @@ def _powers_vanish(graph: Graph, x: Tensor) -> bool:
 
 
 def _powers_vanish_in(node: Node, value: Tensor) -> bool:
-    p = argument(node, "p" if node.operator == "norm" else "ord")
-    p = 2 if p is None else p
+    p = order_of(node)
     if not isinstance(p, int | float) or p < 0:
         return True
     if not value.numel() or math.isinf(p):

@@ -6,16 +6,12 @@ whose constants are float64 tensors, and answers with an Effect; what these comp
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from onelip.certificate.effects import Effect, Unbounded, no_rule
+from onelip.certificate.effects import Effect, Rule, Unbounded, no_rule
 from onelip.certificate.entrywise_rules import ENTRYWISE_RULES
 from onelip.certificate.graph import Node
 from onelip.certificate.group_rules import GROUP_RULES
 from onelip.certificate.linear_rules import LINEAR_RULES
 from onelip.certificate.moves import MOVES, copying
-
-Rule = Callable[[Node], Effect]
 
 _JUMPS = (
     "round", "floor", "ceil", "trunc", "sign", "sgn", "heaviside", "hardshrink", "argmax", "argmin",

@@ -19,7 +19,7 @@ from onelip.certificate.graph import Graph
 from onelip.certificate.reader import BATCH, Reader
 from onelip.certificate.rewrites import simplify
 from onelip.certificate.state import unchanged
-from onelip.errors import ArgumentError, DataError, OnelipError
+from onelip.errors import ArgumentError, DataError, OnelipError, typed_line
 from onelip.linear.autocast import on_cpu
 from onelip.linear.layers import check_shape, evaluating
 
@@ -57,7 +57,7 @@ def _failures_named() -> Iterator[None]:
     except OnelipError:
         raise
     except Exception as error:
-        raise DataError(f"the traced program cannot be read: {_first_line(error)}") from error
+        raise DataError(f"the traced program cannot be read: {typed_line(error)}") from error
     finally:
         logger.setLevel(level)
 
@@ -87,7 +87,7 @@ def _without_edits(program: ExportedProgram) -> ExportedProgram:
             else ("contexts, as of autocast and torch.func,", "take them out of forward")
         )
         wanted = f"a network whose {what} torch can take out"
-        raise ArgumentError("module", wanted, _first_line(error), remedy) from error
+        raise ArgumentError("module", wanted, typed_line(error), remedy) from error
 
 
 def _edits_in_place(program: ExportedProgram) -> bool:
@@ -125,13 +125,13 @@ def _export(module: nn.Module, input_shape: tuple[int, ...]) -> ExportedProgram:
         except (Exception, SystemExit) as error:  # a module raises what it likes
             remedy = "give the shape of one sample, without the batch axis"
             wanted = f"a shape that the network takes, tried as {(BATCH, *input_shape)}"
-            raise ArgumentError("input_shape", wanted, _first_line(error), remedy) from error
+            raise ArgumentError("input_shape", wanted, typed_line(error), remedy) from error
         try:
             return torch.export.export(module, (example,))
         except (Exception, SystemExit) as error:  # so does torch.export
             remedy = "take out branches that depend on data"
             wanted = "a network that torch.export can trace"
-            raise ArgumentError("module", wanted, _first_line(error), remedy) from error
+            raise ArgumentError("module", wanted, typed_line(error), remedy) from error
 
 
 def _require_no_inference(module: nn.Module) -> None:
@@ -149,7 +149,3 @@ def like_input(network: nn.Module | ExportedProgram) -> Tensor:
         return next(node.meta["val"] for node in network.graph.nodes if node.name in signature)
     stored = chain(network.parameters(), network.buffers())
     return next((tensor for tensor in stored if tensor.is_floating_point()), torch.zeros((), device="cpu"))
-
-
-def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"

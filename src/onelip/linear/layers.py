@@ -15,7 +15,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
-from onelip.errors import ArgumentError, OnelipError, UnknownOperatorError
+from onelip.errors import ArgumentError, OnelipError, UnknownOperatorError, typed_line
 from onelip.linear.maps import Convolution, Dense, LinearMap, PaddingMode, padding_pairs
 
 M = TypeVar("M", bound=nn.Module)
@@ -278,8 +278,7 @@ def calls(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, list[tup
     except OnelipError:
         raise
     except (Exception, SystemExit) as error:  # a module raises what it likes
-        said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        received_shape = f"{tuple(input_shape)}, for which it says: {said}"
+        received_shape = f"{tuple(input_shape)}, for which it says: {typed_line(error)}"
         remedy = "give the shape of one input, without the batch axis"
         raise ArgumentError("input_shape", "one that the module takes", received_shape, remedy) from error
     finally:

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from onelip.errors import ArgumentError, one_line
+from onelip.errors import ArgumentError, typed_line
 from onelip.metrics.classifier import FEATURES, digit_classifier
 from onelip.metrics.features import FeatureSet, require_finite
 from onelip.metrics.frechet import frechet_distance
@@ -124,7 +124,7 @@ def _rows(name: str, function: Callable[..., Any], batch: Tensor, form: str, rem
     try:
         rows = function(batch)
     except Exception as error:  # whatever the user's code raises
-        reason = f"{type(error).__name__}: {one_line(error)}"
+        reason = typed_line(error)
         raise bad(f"on {given}: {reason}") from error
     if not isinstance(rows, Tensor):
         raise bad(type(rows).__name__)
