@@ -80,4 +80,4 @@ def plane_path(store: Path, setting: str) -> Path:
 
 
 def _four_digits(values: np.ndarray) -> list:
-    return [_four_digits(v) if np.ndim(v) else rounded(v, 4) for v in values]
+    return [_four_digits(v) if np.ndim(v) else rounded(float(v), 4) for v in values]
