@@ -41,19 +41,19 @@ STYLE: dict[Any, Any] = study.STYLE | {
 # Width and height in inches; the page's line is 6.3 wide, and wider ones are scaled down to it.
 THEORY_SIZES = {"disjoint": (7.4, 4.5), "duality": (9.6, 3.7), "product": (8.4, 3.9), "power": (9.2, 3.8)}
 STUDY_FIGURES: dict[str, tuple[Callable[[study.Grouped], Figure], bool, tuple[float, float]]] = {
-    "generator_loss": (study.generator_loss, True, (6.8, 1.65)),
-    "critic_loss": (study.critic_loss, True, (6.8, 1.65)),
-    "gradient_norm": (study.gradient_norm, True, (7.0, 2.5)),
-    "certified_interval": (study.certified_interval, True, (6.8, 1.6)),
+    "generator_loss": (study.generator_loss, True, (6.8, 1.5)),
+    "critic_loss": (study.critic_loss, True, (6.8, 1.5)),
+    "gradient_norm": (study.gradient_norm, True, (7.0, 2.25)),
+    "certified_interval": (study.certified_interval, True, (6.8, 1.5)),
     "operator_norm": (study.operator_norm, True, (7.0, 2.1)),
-    "frechet_distance": (study.frechet_distance, False, (7.4, 2.0)),
+    "frechet_distance": (study.frechet_distance, False, (7.4, 1.8)),
 }
 
 COMPARISONS: dict[str, tuple[Callable[[list[StoredRun]], Figure | None], tuple[float, float]]] = {
-    "losses": (comparisons.losses, (7.4, 2.0)),
-    "sensitivity": (comparisons.sensitivity, (7.4, 2.1)),
-    "knobs": (comparisons.knobs, (8.4, 1.8)),
-    "cost": (comparisons.cost, (7.6, 1.65)),
+    "losses": (comparisons.losses, (7.4, 1.5)),
+    "sensitivity": (comparisons.sensitivity, (7.4, 1.35)),
+    "knobs": (comparisons.knobs, (8.4, 1.45)),
+    "cost": (comparisons.cost, (7.6, 1.45)),
 }
 
 
