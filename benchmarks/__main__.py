@@ -24,7 +24,7 @@ PARTS |= FUZZ
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; by default all")
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the files")
     parser.add_argument("--count", type=int, help="of a fuzz: how many cases")

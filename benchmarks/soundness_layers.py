@@ -223,7 +223,7 @@ def fuzz(count: int, seed: int, say: Callable[[str], None] = lambda line: None) 
     tally, start = Tally(), time.perf_counter()
     for case in itertools.islice(cases(seed), count):
         tally.add(case)
-        if tally.count % 500 == 0:
+        if tally.count % 500 == 0 or tally.count == count:
             seconds = time.perf_counter() - start
             say(f"{tally.count} layers, {len(tally.violations)} violations, {seconds:.0f} s")
     return tally

@@ -43,7 +43,7 @@ THEORY_SIZES = {"disjoint": (7.4, 4.5), "duality": (9.6, 3.7), "product": (8.4, 
 STUDY_FIGURES: dict[str, tuple[Callable[[study.Grouped], Figure], bool, tuple[float, float]]] = {
     "generator_loss": (study.generator_loss, True, (6.8, 1.5)),
     "critic_loss": (study.critic_loss, True, (6.8, 1.5)),
-    "gradient_norm": (study.gradient_norm, True, (7.0, 2.25)),
+    "gradient_norm": (study.gradient_norm, True, (7.0, 2.5)),
     "certified_interval": (study.certified_interval, True, (6.8, 1.5)),
     "operator_norm": (study.operator_norm, True, (7.0, 2.1)),
     "frechet_distance": (study.frechet_distance, False, (7.4, 1.8)),

@@ -40,7 +40,7 @@ def require_name(argument: str, received: str, known: Iterable[str]) -> None:
     names = list(known)
     if received in names:
         return
-    near = difflib.get_close_matches(str(received), names, n=1, cutoff=0.3)
+    near = difflib.get_close_matches(str(received), names, n=1, cutoff=0.5)
     remedy = f"did you mean {near[0]}?" if near else "choose one of these"
     raise ArgumentError(argument, "one of " + ", ".join(names), repr(received), remedy)
 
