@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.utils.parametrize import remove_parametrizations
 
 from onelip.constraint.apply import constrain, refresh
-from onelip.constraint.shared import Division, Shared
+from onelip.constraint.shared import Division, Part, Shared, divide
 from tests.constraint.test_spectral import norm, raw
 
 MODES = pytest.mark.parametrize("mode", [True, False], ids=["training", "eval"])
@@ -54,7 +54,7 @@ def test_first_and_second_derivatives_against_differences(soft, scale):
     division = Division(slope, slope.new_zeros(()), 0.7, soft)
 
     def made(weight):
-        return Shared().put(weight, True, division)
+        return divide([Part(Shared(), weight, True, division)])[0]
 
     torch.autograd.gradcheck(made, weight)
     torch.autograd.gradgradcheck(made, weight)

@@ -1,4 +1,4 @@
-"""`follow` and `settle` as operators that torch.compile takes whole.
+"""`follow` of one map and `settle` as operators that torch.compile takes whole.
 
 How often they iterate depends on the weight, which a graph cannot hold. An operator's arguments are tensors
 and plain values, so that a map travels as the integers that describe its geometry. What comes back are
@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from onelip.constraint.estimate import Estimate, Slope, follow, settle
+from onelip.constraint.estimate import Estimate, Slope, settle
+from onelip.constraint.follow import Followed, follow
 from onelip.constraint.patches import on_patches
 from onelip.constraint.reshaped import Reshaped
 from onelip.linear.maps import Convolution, Dense, LinearMap
@@ -36,10 +37,12 @@ def follow_operator(
     geometry: list[int],
     padding_mode: str,
 ) -> tuple[Tensor, Tensor]:
-    """estimate.follow, and copies of slope and is_zero; 0 iterations stand for None."""
+    """follow.follow, and copies of slope and is_zero; 0 iterations stand for None."""
     estimate = Estimate(u, pair, slope, seen, is_zero, reach)
     map = on_patches(decode(weight, geometry, padding_mode))
-    follow(map, weight, estimate, random_direction, tolerance, iterations or None)
+    (renewed,) = follow([Followed(map, weight, estimate, random_direction)], tolerance, iterations or None)
+    if renewed is not None:
+        slope.copy_(renewed)
     return slope.clone(), is_zero.clone()
 
 

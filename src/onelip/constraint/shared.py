@@ -6,6 +6,7 @@ it costs a comparison, and backward passes through the constraint once for both.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -83,18 +84,11 @@ class Shared:
         return same and last.training == training and last.made.requires_grad == differentiable
 
     def get(self, weight: Tensor, training: bool) -> Tensor | None:
-        """What `put` made, where it is still right: the quotient shows edits through `.data`, of either."""
+        """What `divide` made, where it is still right: the quotient shows edits through `.data`."""
         last = self.last
         if last is None or not self.fits(weight, training):
             return None
         return last.made if torch.equal(divided(weight.detach(), last.level), last.made.detach()) else None
-
-    def put(self, weight: Tensor, training: bool, division: Division) -> Tensor:
-        """division(weight), kept to be handed out again."""
-        raw = division.raw_level(weight.detach())
-        made: Any = _Divide.apply(weight, raw, division)
-        self.last = HandedOut(weight, weight._version, training, division.level(raw), made)
-        return made
 
     def drop(self) -> None:
         self.last = None
@@ -111,27 +105,62 @@ def shareable(weight: Tensor) -> bool:
     )
 
 
+class Part(NamedTuple):
+    """A weight to divide, and where to keep what is made of it."""
+
+    shared: Shared
+    weight: Tensor
+    training: bool
+    division: Division
+
+
+def divide(parts: Sequence[Part]) -> list[Tensor]:
+    """division(weight) of each, by one node of the graph; kept to be handed out again."""
+    raws = [part.division.raw_level(part.weight.detach()) for part in parts]
+    divisions = [part.division for part in parts]
+    made: Any = _Divide.apply(divisions, raws, *(part.weight for part in parts))
+    for part, raw, quotient in zip(parts, raws, made, strict=True):
+        shared, weight, training, division = part
+        shared.last = HandedOut(weight, weight._version, training, division.level(raw), quotient)
+    return list(made)
+
+
 class _Divide(torch.autograd.Function):
-    """division(weight), by a node that keeps its numbers after a backward, for that of the next forward.
+    """Divisions of weights, by a node that keeps its numbers after a backward, for that of the next forward.
 
     They are no saved tensors, which a backward frees and checkpointing counts.
     """
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, raw: Tensor, division: Division) -> Tensor:
-        ctx.weight, ctx.version, ctx.raw, ctx.division = weight, weight._version, raw, division
-        return divided(weight, division.level(raw))
+    def forward(ctx: Any, divisions: list[Division], raws: list[Tensor], *weights: Tensor) -> Any:
+        ctx.divisions, ctx.raws, ctx.weights = divisions, raws, weights
+        ctx.versions = [weight._version for weight in weights]
+        ctx.set_materialize_grads(False)
+        triples = zip(weights, divisions, raws, strict=True)
+        made = tuple(divided(weight, division.level(raw)) for weight, division, raw in triples)
+        frozen = (out for out, needed in zip(made, ctx.needs_input_grad[2:], strict=True) if not needed)
+        ctx.mark_non_differentiable(*frozen)
+        return made
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """dW = (g − ⟨g, W⟩ / (level · target) · G) / level; without the second term where soft holds."""
-        (g,), weight, division = grad_outputs, ctx.weight, ctx.division
-        if weight._version != ctx.version:
-            raise RuntimeError(CHANGED.format(now=weight._version, then=ctx.version))
-        raw = division.raw_level(weight) if torch.is_grad_enabled() else ctx.raw
-        level = division.level(raw)
-        g, weight, slope = single(g), single(weight), single(division.slope)
-        along = torch.dot(g.flatten(), weight.flatten()) / (level * division.target)
-        if division.soft:
-            along = along * (raw >= 1)
-        return ((g - along * slope.view_as(g)) / level).to(ctx.weight.dtype), None, None
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        lists = grad_outputs, ctx.weights, ctx.versions, ctx.divisions, ctx.raws
+        return None, None, *(_gradient(*those) for those in zip(*lists, strict=True))
+
+
+def _gradient(g: Tensor | None, weight: Tensor, version: int, division: Division, raw: Tensor) -> Any:
+    """dW = (g − ⟨g, W⟩ / (level · target) · G) / level; without the second term where soft holds."""
+    if g is None:
+        return None
+    if weight._version != version:
+        raise RuntimeError(CHANGED.format(now=weight._version, then=version))
+    if torch.is_grad_enabled():
+        raw = division.raw_level(weight)
+    level = division.level(raw)
+    g, W = single(g), single(weight)
+    along = torch.dot(g.flatten(), W.flatten()) / (level * division.target)
+    if division.soft:
+        along = along * (raw >= 1)
+    rest = torch.addcmul(g, single(division.slope).view_as(g), along, value=-1)
+    # In place where nothing is differentiated once more: large weights cost what they move through memory.
+    return (rest / level if torch.is_grad_enabled() else rest.div_(level)).to(weight.dtype)

@@ -9,7 +9,7 @@ Adversarial Networks", ICLR 2018, eq. 9 and 12).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -22,14 +22,15 @@ from onelip.constraint.estimate import (
     Slope,
     at_rest,
     fingerprint,
-    follow,
     settle,
     slope_of,
     start_pair,
 )
+from onelip.constraint.follow import Followed, follow
 from onelip.constraint.patches import on_patches
 from onelip.constraint.reshaped import Reshaped
-from onelip.constraint.shared import Division, Shared, divided, shareable
+from onelip.constraint.shared import Division, Part, Shared, divide, divided, shareable
+from onelip.constraint.stack import is_small_matrix
 from onelip.linear.maps import Dense, LinearMap
 from onelip.linear.norm import operator_norm
 from onelip.linear.power import start_vector
@@ -108,36 +109,41 @@ class SpectralNorm(nn.Module):
         if not shareable(weight):
             return self._division(weight.detach())(weight)
         made = self.shared.get(weight, self.training)
-        return self._share(weight) if made is None else made
-
-    def prepare(self, weight: Tensor) -> None:
-        """Do now what the next forward would do for a weight that has changed."""
-        if shareable(weight) and not self.shared.fits(weight, self.training):
-            self._share(weight)
-
-    def _share(self, weight: Tensor) -> Tensor:
-        return self.shared.put(weight, self.training, self._division(weight.detach()))
+        return make_together([(self, weight)])[0] if made is None else made
 
     def _division(self, weight: Tensor) -> Division:
-        return Division(*self._current_slope(weight), self.target, self.soft)
+        if torch.compiler.is_compiling() and not self.is_vector:
+            return self._as(*self._by_operators(weight))
+        bring_up_to_date([(self, weight)])
+        return self.current_division(weight)
 
-    def _current_slope(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Copies, for backward: the estimate goes on in place."""
+    def current_division(self, weight: Tensor) -> Division:
+        """By what is up to date for this weight. Copies, for backward, of what goes on in place."""
         if self.is_vector:
             # The norm of one row or column needs no estimate; in float64 its squares cannot overflow.
             sigma = torch.linalg.vector_norm(weight, dtype=torch.float64)
             is_zero = (sigma == 0).to(sigma)
-            return divided(weight, sigma + is_zero).flatten(), is_zero.to(weight.dtype)
-        options = self.random_direction, self.tolerance
-        if torch.compiler.is_compiling():
-            if self.training:
-                return follow_operator(weight, *self.estimate, *options, self.iterations or 0, *self.geometry)
-            return settle_operator(weight, *self.estimate, *self.rest, *options, *self.geometry)
+            return self._as(divided(weight, sigma + is_zero).flatten(), is_zero.to(weight.dtype))
         if self.training:
-            follow(self.map, weight, self.estimate, *options, self.iterations)
-            return self.slope.clone(), self.is_zero.clone()
-        settle(self.map, weight, self.estimate, self.rest, *options)
-        return self.slope_at_rest.clone(), self.is_zero_at_rest.clone()
+            return self._as(self.slope, self.is_zero.clone())
+        return self._as(self.slope_at_rest.clone(), self.is_zero_at_rest.clone())
+
+    def _as(self, slope: Tensor, is_zero: Tensor) -> Division:
+        return Division(slope, is_zero, self.target, self.soft)
+
+    def _by_operators(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """The slope and whether it is none, by operators that a compiled graph can hold."""
+        options = self.random_direction, self.tolerance
+        if self.training:
+            return follow_operator(weight, *self.estimate, *options, self.iterations or 0, *self.geometry)
+        return settle_operator(weight, *self.estimate, *self.rest, *options, *self.geometry)
+
+    def likeness(self, weight: Tensor) -> object:
+        """Equal for those that can be followed together."""
+        if not is_small_matrix(self.map):
+            return id(self)
+        shape = self.map.out_shape, self.map.in_shape
+        return shape, weight.dtype, weight.device, self.tolerance, self.iterations
 
     def right_inverse(self, weight: Float[Tensor, "*weight"]) -> Float[Tensor, "*weight"]:
         return weight
@@ -153,10 +159,12 @@ class SpectralNorm(nn.Module):
         """Estimate σ anew until it has converged, as after loading, averaging or editing the weight."""
         leading = at_rest(self.map, weight.detach(), self.pair, self.random_direction, self.tolerance)
         if leading is not None:
-            self.u.copy_(leading.u)
-            self.pair.copy_(leading.pair)
+            self.u.copy_(leading.u.view_as(self.u))
+            self.pair.copy_(leading.pair.view_as(self.pair))
         self.restart(weight, NO_REACH)
 
+    @torch.inference_mode(False)
+    @torch.no_grad()
     def restart(self, seen: Tensor, reach: float) -> None:
         """Go on from u and the pair as they are now."""
         self.seen.copy_(seen)
@@ -165,7 +173,7 @@ class SpectralNorm(nn.Module):
 
     def _derive(self) -> None:
         """Make anew what follows from the weight that was seen, u and the pair."""
-        self.slope.copy_(slope_of(self.map, self.seen, self.u, self.pair))
+        self.slope = slope_of(self.map.with_weight(self.seen), self.u, self.pair)
         self.is_zero.fill_(torch.dot(self.slope, self.seen.flatten()) == 0)
         self.seen_at_rest.fill_(torch.nan)
         self.random_direction.copy_(start_vector(self.map.with_weight(self.seen), seed=len(self.pair)))
@@ -210,3 +218,35 @@ class SpectralNorm(nn.Module):
         if changed and not self.slope.is_meta:
             self._derive()
         return self
+
+
+@torch.inference_mode(False)  # a backward may save what is made here
+@torch.no_grad()
+def bring_up_to_date(those: Sequence[tuple[SpectralNorm, Tensor]]) -> None:
+    """The estimates of these constraints, for their weights, which are detached; what is alike together."""
+    alike: dict[object, list[tuple[SpectralNorm, Tensor]]] = {}
+    for constraint, weight in those:
+        if constraint.is_vector:
+            continue
+        if constraint.training:
+            alike.setdefault(constraint.likeness(weight), []).append((constraint, weight))
+        else:
+            estimates = constraint.estimate, constraint.rest
+            settle(constraint.map, weight, *estimates, constraint.random_direction, constraint.tolerance)
+    for members in alike.values():
+        followed = [Followed(one.map, weight, one.estimate, one.random_direction) for one, weight in members]
+        slopes = follow(followed, members[0][0].tolerance, members[0][0].iterations)
+        for (constraint, _), slope in zip(members, slopes, strict=True):
+            constraint.slope = constraint.slope if slope is None else slope
+
+
+def make_together(those: Sequence[tuple[SpectralNorm, Tensor]]) -> list[Tensor]:
+    """The constrained weights of several layers, kept to be handed out again while they are right."""
+    detached = [(constraint, weight.detach()) for constraint, weight in those]
+    bring_up_to_date(detached)
+    return divide(
+        [
+            Part(constraint.shared, weight, constraint.training, constraint.current_division(plain))
+            for (constraint, weight), (_, plain) in zip(those, detached, strict=True)
+        ]
+    )

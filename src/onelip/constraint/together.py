@@ -1,7 +1,8 @@
-"""The constraints of a network brought up to date one after the other, before its first layer runs.
+"""The constraints of a network brought up to date together, before its first layer runs.
 
-Between two layers of a network the processor's caches lose the code and the numbers of a constraint, so that
-each constraint costs several times what it does right after another one.
+Layers of one shape share the operations that it takes, and all of them the node of the graph. Between two
+layers of a network, moreover, the processor's caches lose the code and the numbers of a constraint, so that
+it costs several times what it does right after another one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from onelip.constraint.pickling import parametrizations
-from onelip.constraint.spectral import SpectralNorm
+from onelip.constraint.shared import shareable
+from onelip.constraint.spectral import SpectralNorm, make_together
 
 
 class PrepareTogether:
@@ -23,12 +25,20 @@ class PrepareTogether:
         self.layers = list(layers)
 
     def __call__(self, module: nn.Module, args: object) -> None:
+        # One constraint serves all layers that apply one weight alike.
+        changed: dict[SpectralNorm, Tensor] = {}
         for layer in self.layers:
             if parametrize.is_parametrized(layer, "weight"):
-                weight = cast(nn.ModuleList, parametrizations(layer)["weight"])
-                constraint = weight[0]
-                if isinstance(constraint, SpectralNorm):
-                    constraint.prepare(cast(Tensor, weight.original))
+                parametrization = cast(nn.ModuleList, parametrizations(layer)["weight"])
+                constraint, weight = parametrization[0], cast(Tensor, parametrization.original)
+                if isinstance(constraint, SpectralNorm) and _is_stale(constraint, weight):
+                    changed[constraint] = weight
+        if changed:
+            make_together(list(changed.items()))
+
+
+def _is_stale(constraint: SpectralNorm, weight: Tensor) -> bool:
+    return shareable(weight) and not constraint.shared.fits(weight, constraint.training)
 
 
 def forget(module: nn.Module) -> None:

@@ -11,6 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -133,17 +134,12 @@ class Convolution(LinearMap):
 
     @property
     def out_shape(self) -> tuple[int, ...]:
-        reach = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True)]
-        sides = zip(self.space, self.stride, self.padding, reach, strict=True)
         if self.transposed:
-            return (
-                self.out_channels,
-                *(
-                    (n - 1) * s - a - b + r + extra
-                    for (n, s, (a, b), r), extra in zip(sides, self._output_padding, strict=True)
-                ),
-            )
-        return (self.out_channels, *((n + a + b - r) // s + 1 for n, s, (a, b), r in sides))
+            extra = self._output_padding
+            space = transposed_space(self.space, self.kernel, self.stride, self.padding, self.dilation, extra)
+        else:
+            space = convolved_space(self.space, self.kernel, self.stride, self.padding, self.dilation)
+        return (self.out_channels, *space)
 
     @property
     def padded_space(self) -> tuple[int, ...]:
@@ -230,6 +226,34 @@ class Convolution(LinearMap):
             padding_index(n, before, after, self.padding_mode).to(device)
             for n, (before, after) in zip(self.space, self.padding, strict=True)
         ]
+
+
+Axes = tuple[int, ...]
+Pairs = tuple[tuple[int, int], ...]
+
+
+@lru_cache(maxsize=1024)  # asked for with every product
+def convolved_space(space: Axes, kernel: Axes, stride: Axes, padding: Pairs, dilation: Axes) -> Axes:
+    """The output size of a convolution along each axis.
+
+    >>> convolved_space((28,), (4,), (2,), ((1, 1),), (1,))
+    (14,)
+    """
+    axes = zip(space, kernel, stride, padding, dilation, strict=True)
+    return tuple((n + a + b - d * (k - 1) - 1) // s + 1 for n, k, s, (a, b), d in axes)
+
+
+@lru_cache(maxsize=1024)
+def transposed_space(
+    space: Axes, kernel: Axes, stride: Axes, padding: Pairs, dilation: Axes, extra: Axes
+) -> Axes:
+    """The output size of a transposed convolution along each axis; extra: its output padding.
+
+    >>> transposed_space((14,), (4,), (2,), ((1, 1),), (1,), (0,))
+    (28,)
+    """
+    axes = zip(space, kernel, stride, padding, dilation, extra, strict=True)
+    return tuple((n - 1) * s - a - b + d * (k - 1) + 1 + e for n, k, s, (a, b), d, e in axes)
 
 
 def padding_pairs(

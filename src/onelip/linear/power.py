@@ -101,9 +101,9 @@ def _leading_eigenvector(rows: Float[Tensor, "k n"]) -> Float[Tensor, "k"]:
     return normalize(gram.index_select(1, leading).squeeze(1), otherwise=first)
 
 
-def normalize(x: Tensor, otherwise: Tensor | None = None) -> Tensor:
-    """x/‖x‖, or zeros (or `otherwise`) where x is zero: an iterate must never become NaN."""
-    norm = torch.linalg.vector_norm(x)
+def normalize(x: Tensor, otherwise: Tensor | None = None, dim: int | None = None) -> Tensor:
+    """x/‖x‖, of all of x or along `dim`; zeros (or `otherwise`) where x is zero: an iterate is never NaN."""
+    norm = torch.linalg.vector_norm(x, dim=dim, keepdim=dim is not None)
     unit = x / norm.clamp_min(torch.finfo(x.dtype).tiny)
     return unit if otherwise is None else torch.where(norm > 0, unit, otherwise)
 
