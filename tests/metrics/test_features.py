@@ -246,6 +246,7 @@ def test_a_kept_reference_gives_the_numbers_of_a_fresh_one(metric):
             torch.tensor([[0.0], [math.nan], [math.inf]]),
             "finite and at most 1e[+]20 in size, got 2 of 3 samples",
         ),
+        (torch.tensor([[0.0], [math.nan], [-math.inf]]).half(), "finite .* got 2 of 3 samples"),
     ],
 )
 def test_features_that_cannot_be_used_are_refused(values, message):

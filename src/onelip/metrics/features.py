@@ -56,7 +56,8 @@ class FeatureSet:
 
 def require_finite(name: str, samples: Shaped[Tensor, "n ..."]) -> None:
     """Raises ArgumentError where a sample holds NaN, infinity, or a number beyond LARGEST."""
-    broken = int((~(samples.abs() <= LARGEST)).flatten(1).any(1).sum())  # NaN compares false
+    whole = samples.isfinite() & (samples.abs() <= LARGEST)  # float16 takes LARGEST for infinity
+    broken = int((~whole).flatten(1).any(1).sum())
     if broken:
         received = f"{broken} of {len(samples)} samples with NaN, infinity or more"
         remedy = "check the samples and what they come from"
