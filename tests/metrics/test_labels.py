@@ -64,6 +64,15 @@ def test_histogram_distance_counts_labels():
     assert histogram_distance(x, 100 * x) == 0
 
 
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+@pytest.mark.parametrize("metric", [classifier_score, lambda x: histogram_distance(torch.eye(2), x)])
+def test_logits_without_a_softmax_are_refused(metric, broken):
+    logits = torch.tensor([[0.0, 1.0], [broken, 0.0], [broken, broken], [-math.inf, -math.inf]])
+    with pytest.raises(ArgumentError, match=r"logits must be numbers whose .* got 3 of 4") as error:
+        metric(logits)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("name", ["ring", "grid"])
 def test_the_data_themselves_capture_every_mode_with_the_gaussians_share(name):
     """In the plane 1 − exp(−9/2) of a Gaussian is within three standard deviations."""
@@ -114,6 +123,20 @@ def test_stacked_digits_are_read_channel_by_channel():
     indices = data.draw(torch.Generator().manual_seed(0), 300)
     found = stacked_modes(data.images(indices), digit_classifier())
     assert (found == data.modes(indices)).double().mean() > 0.95
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_stacked_digits_of_every_precision_are_read(kind):
+    data = load("stacked-mnist", split="test")
+    images = data.images(torch.arange(40)).to(kind)
+    assert torch.equal(
+        stacked_modes(images, digit_classifier()), stacked_modes(images.float(), digit_classifier())
+    )
+
+
+def test_bytes_are_no_images():
+    with pytest.raises(ArgumentError, match=r"images must be numbers in \[−1, 1\], got torch.uint8: take"):
+        stacked_modes(torch.zeros(2, 3, 28, 28, dtype=torch.uint8), digit_classifier())
 
 
 def test_samples_that_are_not_finite_are_no_mode():

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from onelip.errors import ArgumentError
 from onelip.transport.divergence import histogram_divergences
 from onelip.transport.estimate import Estimate
 
@@ -22,10 +23,12 @@ def classifier_score(logits: Float[Tensor, "n classes"]) -> Estimate:
 
     Over all samples at once, where Salimans et al. average ten splits, which are more biased, being smaller.
     Standard error by the delta method: the mean of KL(p(·|x) ‖ p̄) moves with p̄ to second order only.
+    Logits of −∞ are classes without any chance. Raises ArgumentError for NaN and +∞.
 
     >>> round(classifier_score(100 * torch.eye(10)).value, 6)
     10.0
     """
+    _require_softmax(logits)
     log_p = logits.double().log_softmax(1)
     log_mean = torch.logsumexp(log_p, 0) - math.log(len(log_p))
     p = log_p.exp()
@@ -37,6 +40,8 @@ def classifier_score(logits: Float[Tensor, "n classes"]) -> Estimate:
 def histogram_distance(x: Float[Tensor, "n classes"], y: Float[Tensor, "m classes"]) -> float:
     """Total variation, ½Σ|p − q| in [0, 1], between the histograms of predicted labels.
 
+    Raises ArgumentError for logits that `classifier_score` refuses, and for other numbers of classes.
+
     >>> histogram_distance(torch.eye(2), torch.tensor([[1.0, 0.0]]))
     0.5
     """
@@ -44,5 +49,15 @@ def histogram_distance(x: Float[Tensor, "n classes"], y: Float[Tensor, "m classe
 
 
 def _histogram(logits: Float[Tensor, "n classes"]) -> Float[Tensor, "classes"]:
+    _require_softmax(logits)
     counts = torch.bincount(logits.argmax(1), minlength=logits.shape[1])
     return counts.double() / len(logits)
+
+
+def _require_softmax(logits: Float[Tensor, "n classes"]) -> None:
+    """Where a row has none, its terms would vanish from the score, and its label be that of the first NaN."""
+    without = int((~logits.amax(1).isfinite()).sum())  # the largest of NaN and others is NaN
+    if without:
+        received = f"{without} of {len(logits)} samples with NaN, +infinity or none above −infinity"
+        remedy = "check the samples and the classifier"
+        raise ArgumentError("logits", "numbers whose softmax is defined", received, remedy)

@@ -93,18 +93,21 @@ def stacked_coverage(modes: Shaped[Tensor, "..."]) -> StackedCoverage:
     )
 
 
-def stacked_modes(images: Float[Tensor, "..."], classifier: DigitClassifier) -> Int64[Tensor, "n"]:
+def stacked_modes(images: Shaped[Tensor, "..."], classifier: DigitClassifier) -> Int64[Tensor, "n"]:
     """100a + 10b + c of the digits a, b, c that the classifier sees in the three channels, on the CPU.
 
-    images: [n, 3, 28, 28]. Raises ArgumentError for no images, other shapes, NaN or infinity.
+    images: [n, 3, 28, 28] in [−1, 1], of any floating-point dtype. Raises ArgumentError for no images, other
+    shapes, integers, NaN or infinity.
     """
     _require_shape("images", images, (3, 28, 28))
+    if not images.is_floating_point():
+        raise ArgumentError("images", "numbers in [−1, 1]", images.dtype, "take onelip.data.from_pixels")
     require_finite("images", images)
-    device = next(classifier.parameters()).device
+    weight = next(classifier.parameters())
     powers = DIGITS ** torch.arange(2, -1, -1)
     with torch.no_grad():
         digits = [
-            classifier(chunk.flatten(0, 1).unsqueeze(1).to(device)).argmax(1).cpu()
+            classifier(chunk.flatten(0, 1).unsqueeze(1).to(weight)).argmax(1).cpu()
             for chunk in images.split(_CHUNK)
         ]
     return (torch.cat(digits).reshape(-1, 3) * powers).sum(1)
