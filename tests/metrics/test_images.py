@@ -110,6 +110,14 @@ def test_logits_are_held_to_what_features_are(logits, message):
     assert "\n" not in str(error.value)
 
 
+def test_features_whose_number_is_that_of_a_batch_are_refused():
+    """A matrix of all products of one batch has a row an image, too."""
+    extractor = Extractor("products", lambda images: images.flatten(1) @ images.flatten(1).T)
+    message = r"features must be as many for every batch, got \[3, 4\]: see to products"
+    with pytest.raises(ArgumentError, match=message):
+        portray(torch.zeros(7, 1, 8, 8).split(4), extractor)
+
+
 def test_no_images_are_refused():
     with pytest.raises(ArgumentError, match="images must be one batch at least, got none"):
         portray([], digit_extractor())

@@ -54,13 +54,16 @@ def portray(images: Iterable[Tensor], extractor: Extractor) -> Portrait:
     """Images, one tensor or batches of them, as the extractor sees them.
 
     Raises ArgumentError for no images, and where the extractor fails or returns anything but one finite row
-    an image, in features and in logits.
+    an image, all of one length, in features and in logits.
     """
     batches = images.split(CHUNK) if isinstance(images, Tensor) else images
     with torch.no_grad():
         rows = [_features(batch.to(extractor.device), extractor) for batch in batches]
         if not rows:
             raise ArgumentError("images", "one batch at least", "none", "draw images")
+        if len(widths := {part.shape[1] for part in rows}) > 1:
+            remedy = f"see to {extractor.name}: what it gives of an image must not depend on the others"
+            raise ArgumentError("features", "as many for every batch", sorted(widths), remedy)
         features = torch.cat(rows)
         return Portrait(FeatureSet(features), _logits(features, extractor))
 
