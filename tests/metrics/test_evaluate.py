@@ -54,6 +54,7 @@ def extractors(tmp_path, monkeypatch):
     (tmp_path / "extractors.py").write_text(
         "import torch\n"
         "def quarters(images): return torch.nn.functional.adaptive_avg_pool2d(images, 2).flatten(1)\n"
+        "def grey(images): return quarters(images.mean(1, keepdim=True))\n"
         "module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(64))\n"
         "def maps(images): return images\n"
         "def total(images): return images.sum()\n"
@@ -135,6 +136,16 @@ def test_what_cannot_be_measured_is_refused_in_one_line(arguments, message, pict
     with pytest.raises(ArgumentError, match=message) as error:
         evaluate_run(pictures, **arguments)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.usefixtures("extractors")
+@pytest.mark.parametrize(("size", "received"), [((6, 8), "1, 6, 8"), ((8, 8, 3), "3, 8, 8")])
+def test_pictures_unlike_those_of_the_run_are_refused(size, received, pictures, tmp_path):
+    for i, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (12, *size), dtype=np.uint8)):
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+    message = rf"data_dir must be the folder of pictures \[1, 8, 8\] .* got one of pictures \[{received}\]"
+    with pytest.raises(ArgumentError, match=message):
+        evaluate_run(pictures, features="extractors:grey", data_dir=str(tmp_path))
 
 
 @pytest.mark.parametrize("count", [1, 2, 8, 11, 12])

@@ -47,7 +47,7 @@ def evaluate_run(
     """Every metric that fits the run's data set, of its generator and of real samples, as plain data.
 
     features: "package.module:name" of an extractor in place of the digit classifier. Raises CheckpointError
-    for a run that is not finished, ArgumentError for samples or an extractor that cannot be used.
+    for a run that is not finished, ArgumentError for samples, an extractor or data that cannot be used.
     """
     config = run.config()
     if samples is not None and samples < 1:
@@ -57,6 +57,7 @@ def evaluate_run(
     place = str(available_device(device))
     extractor = None if features is None else import_extractor(features, place)
     metrics = yardstick(config.data, data_dir or config.data_dir, extractor, place)
+    _require_shape(tuple(metrics.real(1).shape[1:]), run.sample_shape())
     count = metrics.samples if samples is None else samples
     require_room("samples", count, config.latent, run.sample_shape())
     bias = metrics.bias(count)
@@ -65,6 +66,13 @@ def evaluate_run(
     result = {"generated": metrics.measure(drawn), "real": bias, "seconds": time.perf_counter() - began}
     facts = {"data": config.data, "step": config.steps, "samples": count, "seed": seed, **metrics.facts}
     return facts | result | {"provenance": provenance()}
+
+
+def _require_shape(found: tuple[int, ...], trained: tuple[int, ...]) -> None:
+    """An extractor that pools sees no difference between pictures of two sizes, where the metrics would."""
+    if found != trained:
+        requirement = f"the folder of pictures {list(trained)} as the run was trained on"
+        raise ArgumentError("data_dir", requirement, f"one of pictures {list(found)}", "name that folder")
 
 
 def import_extractor(name: str, device: str) -> Extractor:
