@@ -79,6 +79,14 @@ def test_the_potential_extends_from_what_transport_takes(x, y):
     )
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float32, torch.int64], ids=str)
+def test_the_residual_of_what_transport_takes(kind):
+    t = torch.tensor([0, 1, 3], dtype=kind)
+    assert lipschitz_residual(2 * t, t) == 3
+    fine = torch.tensor([0.0, 1.0, 3.0 + 1e-12], dtype=torch.float64)
+    assert lipschitz_residual(fine, t) == pytest.approx(1e-12, rel=1e-3)  # not in the narrower dtype
+
+
 BAD = [
     (lambda: lipschitz_residual(X, X), r"values must be one number .* 40 samples, \(40,\) or \(40, 1\), got"),
     (lambda: lipschitz_residual(X[:7, 0], X), r"values must be .* got shape \(7,\)"),

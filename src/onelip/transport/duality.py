@@ -11,6 +11,7 @@ C. Villani, "Optimal Transport: Old and New", Springer 2009, theorem 5.10 and ca
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import reduce
 
 import torch
@@ -80,14 +81,14 @@ def lipschitz_residual(values: Array, points: Array) -> float:
 
     How far beyond its bound a candidate potential goes, in the units of the points; never negative,
     since i = j counts. Costs n² distances, held a block at a time. points: [n, …], as `wasserstein1` takes
-    them. values: [n] or [n, 1]. Raises ArgumentError for another shape.
+    them. values: [n] or [n, 1]. Computed as `extend_potential` is. Raises ArgumentError for another shape.
 
     >>> line = torch.tensor([[0.0], [1.0], [3.0]])
     >>> lipschitz_residual(line[:, 0], line), lipschitz_residual(2 * line[:, 0], line)
     (0.0, 3.0)
     """
     points = as_rows("points", points)
-    values = as_values("values", values, len(points)).to(points.device)
+    points, values = _alike(points, as_values("values", values, len(points)))
     scale = common_scale(points)
     points = points / scale
     rows = max(1, _BLOCK // len(points))
@@ -112,12 +113,17 @@ def extend_potential(points: Array, anchors: Array, values: Array) -> Float[Tens
     points, anchors = as_rows("points", points), as_rows("anchors", anchors)
     require_dimension("points", points, "anchors", anchors)
     values = as_values("values", values, len(anchors))
-    given = (points, anchors, values)
-    dtype = reduce(torch.promote_types, (tensor.dtype for tensor in given), torch.float32)
-    points, anchors, values = (tensor.to(points.device, dtype) for tensor in given)
+    points, anchors, values = _alike(points, anchors, values)
     scale = common_scale(points, anchors)
     points, anchors = points / scale, anchors / scale
     rows = max(1, _BLOCK // len(anchors))
     return torch.cat(
         [torch.addcmul(values, scale, distances(z, anchors)).amin(1) for z in points.split(rows)]
     )
+
+
+def _alike(first: Tensor, *others: Tensor) -> Iterator[Tensor]:
+    """All on the device of the first, in the widest dtype, float32 at least: cdist takes no narrower one."""
+    dtype = reduce(torch.promote_types, (tensor.dtype for tensor in others), first.dtype)
+    dtype = torch.promote_types(dtype, torch.float32)
+    return (tensor.to(first.device, dtype) for tensor in (first, *others))
