@@ -68,6 +68,12 @@ def test_samples_far_apart_sit_at_the_ceiling_whatever_the_distance():
     assert sample_divergences(x, x.flip(0)).js == 0
 
 
+@pytest.mark.parametrize("exponent", [-900, -1, 1, 1021])
+def test_powers_of_two_move_no_sample_into_another_bin(exponent):
+    x, y = np.random.default_rng(0).uniform(-7, 7, size=(2, 500))
+    assert sample_divergences(x * 2.0**exponent, y * 2.0**exponent) == sample_divergences(x, y)
+
+
 def test_samples_estimate_the_law_when_there_are_many():
     draws = np.random.default_rng(0).normal(size=(2, 200_000))
     found = sample_divergences(draws[0], draws[1] + 1, bins=40)

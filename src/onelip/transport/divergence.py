@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from onelip.errors import ArgumentError
-from onelip.transport.samples import Array, as_pair, as_probabilities, require_positive
+from onelip.transport.samples import Array, as_pair, as_probabilities, common_scale, require_positive
 
 LogDensity = Callable[[np.ndarray], np.ndarray]
 
@@ -106,6 +106,8 @@ def sample_divergences(x: Array, y: Array, bins: int = 32) -> Divergences:
     if dim > 3:
         raise ArgumentError("x", "of at most 3 dimensions", dim, "project the samples first")
     require_positive("bins", bins)
+    scale = common_scale(points_x, points_y)  # the size of the largest box overflows
+    points_x, points_y = points_x / scale, points_y / scale
     both = torch.cat([points_x, points_y])
     box = list(zip(both.amin(0).tolist(), both.amax(0).tolist(), strict=True))
     p, q = (
