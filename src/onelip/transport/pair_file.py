@@ -55,9 +55,10 @@ def _read(path: Path) -> dict[str, Tensor]:
             return safetensors.torch.load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler fails in whatever way the bytes make it
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        # Not what it says: torch advises to load the file as code, which whoever sent it may want.
+        kind = type(error).__name__
         raise DataError(
-            f"{path} is neither a torch file of plain tensors nor safetensors ({reason}): save a state_dict"
+            f"{path} is neither a torch file of plain tensors nor safetensors ({kind}): save a state_dict"
         ) from error
     if not isinstance(content, dict):
         raise DataError(
