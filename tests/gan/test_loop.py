@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
@@ -165,6 +166,26 @@ def test_a_step_that_is_no_number_is_no_step(small, tmp_path):
         metrics.write('{"step": "a"}\n')
     assert run.last_step() == 4
     assert train(small(data="ring", method="none"), tmp_path).status == "finished"
+
+
+def test_pictures_of_another_size_than_at_the_start_are_named(small, tmp_path):
+    pictures, run = tmp_path / "pictures", RunFolder(tmp_path / "run")
+    pictures.mkdir()
+    config = small(method="none", data="images", data_dir=str(pictures))
+    Image.new("L", (9, 9)).save(pictures / "one.png")
+    train(config, run.path, should_stop=lambda: run.last_step() == 3)
+    Image.new("L", (12, 12)).save(pictures / "one.png")
+    with pytest.raises(CheckpointError, match=r"samples of \(1, 9, 9\), .* of \(1, 12, 12\) now: put"):
+        train(config, run.path)
+
+
+def test_a_checkpoint_of_another_configuration_is_named(small, tmp_path):
+    config, run = small(data="ring", method="none"), RunFolder(tmp_path)
+    train(config, tmp_path, should_stop=lambda: run.last_step() == 3)
+    other = dataclasses.replace(config, width=2).resolved()
+    (tmp_path / "config.json").write_text(json.dumps(dataclasses.asdict(other)))
+    with pytest.raises(CheckpointError, match="does not fit its checkpoints"):
+        train(other, tmp_path)
 
 
 def test_a_folder_in_use_is_refused(small, tmp_path):

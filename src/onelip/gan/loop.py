@@ -16,6 +16,7 @@ from torch import Tensor
 
 from onelip.data import load
 from onelip.data.sets import DataSet
+from onelip.errors import CheckpointError
 from onelip.gan.checkpoint import load_newest, save_checkpoint
 from onelip.gan.config import TrainConfig
 from onelip.gan.flat import flatten
@@ -25,7 +26,7 @@ from onelip.gan.run import RunFolder, RunResult
 from onelip.gan.sampling import GRID_COUNT, generate, write_grid
 from onelip.gan.step import train_step
 from onelip.gan.tensorboard import scalar_writer
-from onelip.gan.weights import export_weights
+from onelip.gan.weights import export_weights, fitted
 from onelip.provenance import provenance
 
 
@@ -61,7 +62,7 @@ def _train(
     data = load(config.data, config.data_dir)
     observe = make_observer(config, data)
     players = build_players(config, data.sample_shape)
-    done = _restore(players, config, run, say)
+    done = _restore(players, data.sample_shape, config, run, say)
     run.begin(done + 1, data.sample_shape, {"threads": torch.get_num_threads()} | provenance())
     if done == 0:
         _write_samples(run, 0, _samples(players, config))
@@ -90,17 +91,32 @@ def _train(
     return run.finish(RunResult("finished", config.steps))
 
 
-def _restore(players: Players, config: TrainConfig, run: RunFolder, say: Callable[[str], None]) -> int:
+def _restore(
+    players: Players,
+    sample_shape: tuple[int, ...],
+    config: TrainConfig,
+    run: RunFolder,
+    say: Callable[[str], None],
+) -> int:
     """Load the newest whole checkpoint and return its step, 0 where there is none."""
     step, state, warnings = load_newest(run.checkpoints_path, run_device(config))
     for warning in warnings:
         say(f"{warning}; continuing from step {step}")
     if step:
-        players.load_state_dict(state)
+        _require_shape(run, sample_shape)
+        fitted(players, state, run)
         began, now = run.threads(), torch.get_num_threads()
         if began not in (None, now):
             say(f"threads: {began} when the run began, {now} now: it may not end with the same bits")
     return step
+
+
+def _require_shape(run: RunFolder, now: tuple[int, ...]) -> None:
+    """A folder of pictures may hold others than when the run began, for which its players are not made."""
+    began = run.sample_shape() if run.starts() else now
+    if began != now:
+        said = f"{run.path} was trained on samples of {began}, and the data are of {now} now"
+        raise CheckpointError(f"{said}: put the data back, or choose another --out")
 
 
 def _measured_step(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -15,7 +15,7 @@ from onelip.gan.networks import build_generator
 from onelip.gan.players import Players
 from onelip.gan.run import RunFolder
 
-Module = TypeVar("Module", bound=nn.Module)
+Part = TypeVar("Part", bound=nn.Module | Players)
 
 
 def export_weights(players: Players, run: RunFolder) -> None:
@@ -43,15 +43,15 @@ def final_weights(run: RunFolder, player: Literal["generator", "critic"]) -> dic
         raise CheckpointError(f"{path} is missing or damaged ({one_line(error)}): {remedy}") from error
 
 
-def fitted(module: Module, weights: dict[str, Tensor], run: RunFolder) -> Module:
-    """`module`, built from the run's configuration, with weights that the run left; CheckpointError else."""
+def fitted(part: Part, state: dict[str, Any], run: RunFolder) -> Part:
+    """`part`, built from the run's configuration, in a state that the run left; CheckpointError else."""
     try:
-        module.load_state_dict(weights)
+        part.load_state_dict(state)
     except RuntimeError as error:
         raise CheckpointError(
             f"{run.path} holds a config.json that does not fit its checkpoints and final weights"
         ) from error
-    return module
+    return part
 
 
 def generator_of(run: RunFolder, weights: dict[str, Tensor]) -> nn.Module:
