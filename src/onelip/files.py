@@ -68,6 +68,12 @@ def require_place(path: Path) -> None:
         raise OSError(code, os.strerror(code), str(path))
 
 
+def files_by_step(folder: Path, ending: str) -> list[Path]:
+    """The files step-<number>.<ending> of a folder in order; copies that a sync named are left out."""
+    found = {path.stem.removeprefix("step-"): path for path in folder.glob(f"step-*.{ending}")}
+    return [found[number] for number in sorted(filter(str.isdecimal, found), key=int)]
+
+
 def write_json(path: Path, value: object) -> None:
     """`value` as readable JSON, written atomically. NaN and infinity are refused: they are not JSON."""
     write_atomically(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())

@@ -52,6 +52,13 @@ def test_no_checkpoint_is_step_zero(tmp_path):
     assert load_newest(tmp_path / "nowhere", CPU) == (0, {}, [])
 
 
+def test_a_copy_that_a_sync_left_is_no_checkpoint(tmp_path):
+    newest = save_checkpoint(tmp_path, 9, state(9))
+    newest.with_name("step-00000010 (copy of another machine).pt").write_bytes(b"whatever")
+    assert checkpoints(tmp_path) == [newest]
+    assert load_newest(tmp_path, CPU)[0] == 9
+
+
 def test_a_pickle_that_would_execute_is_not_executed(tmp_path):
     class Hostile:
         def __reduce__(self):

@@ -107,7 +107,14 @@ def test_a_run_of_two_machines_is_merged_once(tmp_path):
 
 @pytest.mark.parametrize(
     "damage",
-    [{"curves": []}, {"summary": {}}, {"summary": []}, {"config": {"width": "1"}}, {"curves": {"loss": 1}}],
+    [
+        {"name": "sn-1"},
+        {"curves": []},
+        {"summary": {}},
+        {"summary": []},
+        {"config": {"width": "1"}},
+        {"curves": {"loss": 1}},
+    ],
     ids=str,
 )
 def test_a_record_that_was_edited_by_hand_is_named(tmp_path, damage):
@@ -115,6 +122,13 @@ def test_a_record_that_was_edited_by_hand_is_named(tmp_path, damage):
     path.write_text(json.dumps(json.loads(path.read_text()) | damage))
     with pytest.raises(CheckpointError, match=r"(?s)sn-0.json is damaged .*: delete it to train the run"):
         read_records(tmp_path / "store")
+
+
+def test_a_copy_that_a_sync_left_is_no_picture(tmp_path):
+    made.write_run(tmp_path / "sn-0", made.config())
+    pictures = read_run(tmp_path / "sn-0").pictures
+    pictures[-1].with_name("step-00000099 (copy).png").write_bytes(b"whatever")
+    assert read_run(tmp_path / "sn-0").pictures == pictures
 
 
 @pytest.mark.parametrize("tail", ['{"step": 2, oops}\n', '{"step": 41', "[]\n", ""])

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from onelip.errors import CheckpointError
-from onelip.files import write_atomically
+from onelip.files import files_by_step, write_atomically
 
 KEPT = 2
 _DIGEST_BYTES = hashlib.sha256().digest_size
@@ -62,7 +62,7 @@ def load_newest(folder: Path, device: torch.device) -> tuple[int, dict[str, Any]
 
 def checkpoints(folder: Path) -> list[Path]:
     """Checkpoint files, newest first."""
-    return sorted(folder.glob("step-*.pt"), key=step_of, reverse=True)
+    return files_by_step(folder, "pt")[::-1]
 
 
 def step_of(path: Path) -> int:

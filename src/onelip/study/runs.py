@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from onelip.files import files_by_step
 from onelip.gan.config import TrainConfig
 from onelip.gan.flat import flatten
 from onelip.gan.run import RunFolder, RunResult
@@ -59,7 +60,7 @@ def read_run(path: Path) -> StoredRun:
             steps.append(step)
             values.append(value)
     curves = {name: Curve(np.array(s, float), np.array(v, float)) for name, (s, v) in points.items()}
-    pictures = tuple(sorted(folder.samples_path.glob("step-*.png")))
+    pictures = tuple(files_by_step(folder.samples_path, "png"))
     return StoredRun(path.name, folder.config(), folder.result(), curves, _summary(folder, curves), pictures)
 
 

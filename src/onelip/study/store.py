@@ -118,6 +118,8 @@ def read_record(store: Path, name: str) -> StoredRun:
     path = record_path(store, name)
     try:
         record = json.loads(path.read_text())
+        if record["name"] != name:
+            raise ValueError(f"it is the record of {record['name']}")
         curves = {metric: _curve(plain) for metric, plain in record["curves"].items()}
         config, result = config_of(record["config"]), result_of(record["result"])
         summary = record["summary"]
