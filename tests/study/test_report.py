@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import io
 import json
+import os
 import re
 import sys
 
@@ -17,7 +18,7 @@ from onelip.gan.run import RunResult
 from onelip.study.figures import LAYER_COLORS, METHOD_COLORS
 from onelip.study.report import numbers
 from onelip.study.report.numbers import PICTURES, groups_of, looks, norm_products, page_data
-from onelip.study.report.page import embedded, report_html
+from onelip.study.report.page import embedded, report_html, write_report
 from onelip.study.report.read import read_claims, read_study, read_w1bench
 from onelip.study.runs import Curve, read_run
 from onelip.study.store import read_records, strip_rows, thinned, write_record
@@ -172,6 +173,15 @@ def test_parts_without_content_are_left_out(runs):
     for name in ("claims", "w1"):
         assert f'id="{name}"' not in page
         assert f'href="#{name}"' not in page
+
+
+def test_a_folder_whose_name_is_no_text_has_a_page(runs, tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    elsewhere = dataclasses.replace(runs[0].config, data_dir=name)
+    write_report(name, [dataclasses.replace(runs[0], config=elsewhere)], tmp_path / "page.html", tmp_path)
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<title>caf?</title>" in page
+    assert '<th scope="row">data_dir</th><td>caf?</td>' in page
 
 
 @pytest.mark.parametrize("text", ["</script>", "<!--", "]]>", "é\u2028"])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import threading
 from pathlib import Path
 from unittest import mock
@@ -129,6 +130,13 @@ def test_a_copy_that_a_sync_left_is_no_picture(tmp_path):
     pictures = read_run(tmp_path / "sn-0").pictures
     pictures[-1].with_name("step-00000099 (copy).png").write_bytes(b"whatever")
     assert read_run(tmp_path / "sn-0").pictures == pictures
+
+
+def test_a_folder_of_data_whose_name_is_no_text_is_stored(tmp_path):
+    config = dataclasses.replace(made.config(), data_dir=os.fsdecode(b"/caf\xe9"))
+    made.write_run(tmp_path / "sn-0", config)
+    write_record(tmp_path / "store", read_run(tmp_path / "sn-0"))
+    assert read_records(tmp_path / "store")["sn-0"].config == config
 
 
 @pytest.mark.parametrize("tail", ['{"step": 2, oops}\n', '{"step": 41', "[]\n", ""])

@@ -80,7 +80,8 @@ def write_record(store: Path, run: StoredRun, plane: Plane | None = None) -> Non
         "summary": run.summary,
         "curves": {name: _plain(name, curve) for name, curve in thinned(run.curves).items()},
     }
-    content = json.dumps(record, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    # Escaped: the name of a folder of data need not be text, and would be no UTF-8.
+    content = json.dumps(record, allow_nan=False, separators=(",", ":"))
     with entry(store, run.name, run.config) as missing:
         if not missing:
             return

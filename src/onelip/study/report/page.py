@@ -46,7 +46,8 @@ def write_report(
     claims, w1bench = claims or _near(study, "claims.json"), w1bench or _near(study, "w1bench.json")
     verdicts = {} if claims is None else read_claims(claims)
     benchmark = [] if w1bench is None else read_w1bench(w1bench)
-    write_atomically(out, report_html(title, runs, verdicts, benchmark).encode())
+    page = report_html(title, runs, verdicts, benchmark)
+    write_atomically(out, page.encode(errors="replace"))  # the name of a folder need not be text
 
 
 def report_html(
