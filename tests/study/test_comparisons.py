@@ -91,6 +91,17 @@ def test_cost_is_relative_to_no_constraint_at_the_same_size():
         assert lines["gradient penalty"].get_ydata() == pytest.approx([2.0] * len(widths))
 
 
+def test_a_run_that_diverged_at_its_first_step_has_no_cost():
+    runs = runs_of("cost", seeds="0-1")
+    for run in runs:
+        if run.config.method == "gp" and (run.config.seed == 0 or run.config.width == 4):
+            del run.summary["cpu_seconds_per_generator_step"]
+    figure = cost(runs)
+    assert figure is not None
+    (drawn,) = (line for line in figure.axes[0].lines if line.get_label() == "gradient penalty")
+    assert drawn.get_xdata().tolist() == [8, 16, 32]
+
+
 def test_no_cost_is_drawn_that_has_nothing_to_be_relative_to():
     assert cost([run for run in runs_of("cost") if run.config.method != "none"]) is None
 

@@ -31,6 +31,7 @@ KNOBS = {
     "iterations": ("power_iterations", "power iterations of SN"),
 }
 COST_BATCH = 64
+CPU_SECONDS = "cpu_seconds_per_generator_step"
 LEVELS = 12  # of the critic, in the plane
 Settings = dict[str, list[StoredRun]]
 
@@ -177,8 +178,10 @@ def _cost_ratios(found: Settings, data: str) -> dict[str, dict[int, float]]:
     for runs in found.values():
         config = runs[0].config
         if config.data == data and config.batch == COST_BATCH:
-            times = [run.summary["cpu_seconds_per_generator_step"] for run in runs]
-            seconds.setdefault(config.method, {})[config.width] = float(np.median(times))
+            # A run that diverged at its first step recorded no time.
+            times = [run.summary[CPU_SECONDS] for run in runs if CPU_SECONDS in run.summary]
+            if times:
+                seconds.setdefault(config.method, {})[config.width] = float(np.median(times))
     base = seconds.get("none", {})
     return {
         m: {width: seconds[m][width] / base[width] for width in sorted(base) if width in seconds[m]}
