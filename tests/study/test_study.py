@@ -262,6 +262,12 @@ def test_more_seeds_than_anyone_means_are_refused_before_they_are_listed(seeds):
     assert len(parse_seeds("0-999999")) == 10**6
 
 
+@pytest.mark.parametrize("seeds", ["3-1", "0,3-1"])
+def test_a_range_that_runs_backwards_is_refused(seeds):
+    with pytest.raises(ArgumentError, match=f"seeds must be ranges .* got {seeds}: write 1-3"):
+        parse_seeds(seeds)
+
+
 def test_names_in_brackets_are_no_markup():
     console = Console(file=io.StringIO(), force_terminal=True, width=200)
     with BarProgress({"b[/x]": 3, "my[run]": 3}, console) as progress:

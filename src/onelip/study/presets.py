@@ -235,10 +235,12 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise ArgumentError("seeds", "numbers and ranges", text, "pass for example --seeds 0-4")
         low, high = int(first), int(last if dash else first)
+        if high < low:
+            raise ArgumentError("seeds", "ranges from the lower to the higher", text, f"write {high}-{low}")
         if high - low + len(seeds) >= MOST_SEEDS:
             requirement = f"at most {MOST_SEEDS:,} numbers"
             raise ArgumentError("seeds", requirement, text, "pass for example --seeds 0-4")
         seeds += range(low, high + 1)
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ArgumentError("seeds", "one or more different numbers", text, "pass for example --seeds 0-4")
+    if len(set(seeds)) < len(seeds):
+        raise ArgumentError("seeds", "different numbers", text, "pass for example --seeds 0-4")
     return tuple(seeds)
