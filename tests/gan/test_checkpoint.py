@@ -48,6 +48,14 @@ def test_with_all_damaged_nothing_is_started_over_silently(tmp_path):
         load_newest(tmp_path, CPU)
 
 
+def test_what_a_killed_process_left_goes_with_the_next_checkpoint(tmp_path):
+    dead, other = tmp_path / ".step-00000005.pt.4711.partial", tmp_path / ".notes.partial"
+    for path in (dead, other):
+        path.write_bytes(b"half")
+    newest = save_checkpoint(tmp_path, 6, state(6))
+    assert sorted(tmp_path.iterdir()) == [other, newest]
+
+
 def test_no_checkpoint_is_step_zero(tmp_path):
     assert load_newest(tmp_path / "nowhere", CPU) == (0, {}, [])
 

@@ -27,7 +27,8 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     path = folder / f"step-{step:08d}.pt"
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(path, payload + hashlib.sha256(payload).digest())
-    for old in checkpoints(folder)[KEPT:]:
+    left_by_the_killed = folder.glob(".step-*.partial")  # one process at a time holds a run's folder
+    for old in (*checkpoints(folder)[KEPT:], *left_by_the_killed):
         old.unlink()
     return path
 

@@ -181,7 +181,7 @@ def _looseness(evidence: Evidence, bound: str) -> dict[str, SeedEstimate]:
 GLOBAL_CONSTANT = Claim(
     "C4",
     "Spectral normalization enforces a global Lipschitz constant of 1.",
-    f"Over every certificate of every seed: held where the proved upper bound stays below {SLACK}, broken "
+    f"Over every certificate of every seed: held where the proved upper bound is at most {SLACK}, broken "
     "where a witnessed pair of inputs exceeds it, else open. Parts: held by the reshaped norm (sn) and by "
     "the operator norm (sn-operator). Both hold: supported; both broken: refuted; one held and one broken: "
     "depends; else undecided.",
