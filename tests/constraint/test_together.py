@@ -9,7 +9,7 @@ from torch import nn
 from onelip.constraint.apply import constrain
 from onelip.constraint.patches import on_patches
 from onelip.constraint.reshaped import Reshaped
-from onelip.constraint.stack import Stack
+from onelip.constraint.stack import likeness, stacked
 from onelip.linear.layers import linear_map
 from onelip.linear.maps import Dense
 from tests.constraint.test_spectral import norm, raw
@@ -104,14 +104,14 @@ def test_what_happens_to_one_layer_does_nothing_to_the_others(edit, rest, option
         torch.testing.assert_close(weight, expected, rtol=0.005, atol=1e-9, equal_nan=True)
 
 
-def test_as_many_products_as_one_layer_takes():
+def test_one_stack_holds_the_layers_of_one_geometry():
     counts = []
     for network in (together(iterations=3), nn.Sequential(alone(iterations=3)[0])):
         move(network, 0, 0.1)
-        with mock.patch.object(Stack, "apply", autospec=True, side_effect=Stack.apply) as apply:
+        with mock.patch("onelip.constraint.follow.stacked", side_effect=stacked) as stack:
             network(torch.ones(6, dtype=torch.float64))
-        counts.append(apply.call_count)
-    assert counts == [3, 3]
+        counts.append([len(call.args[0]) for call in stack.mock_calls])
+    assert counts == [[4], [1]]
 
 
 def test_layers_of_other_shapes_formats_or_options_keep_to_themselves():
@@ -149,14 +149,16 @@ def test_a_backward_through_one_layer_leaves_the_others_without_gradients():
     [
         [Dense(torch.randn(3, 4, generator=torch.Generator().manual_seed(i))) for i in range(3)],
         [Reshaped(torch.arange(24.0).reshape(4, 2, 3) - i, axis) for i, axis in ((0, 0), (1, 0))],
-        [on_patches(linear_map(nn.Conv2d(2, 3, 3, padding=1), (2, 5, 5)))],
+        [on_patches(linear_map(nn.Conv2d(2, 3, 3, 2, padding=1), (2, 5, 7))) for _ in range(3)],
+        [linear_map(nn.Conv2d(2, 4, 3, padding=1, groups=2), (2, 5, 5))],
         [linear_map(nn.ConvTranspose1d(2, 3, 3, groups=1), (2, 5))],
     ],
-    ids=["dense", "reshaped", "patches", "transposed"],
+    ids=["dense", "reshaped", "patches", "groups", "transposed"],
 )
 @torch.no_grad()
 def test_a_stack_applies_each_map_to_its_own_vectors(maps):
-    stack, generator = Stack(maps), torch.Generator().manual_seed(9)
+    assert len({likeness(map) for map in maps}) == 1
+    stack, generator = stacked(maps), torch.Generator().manual_seed(9)
     matrices = torch.stack([map.dense() for map in maps])
     x = torch.randn(len(maps), 2, matrices.shape[2], generator=generator)
     y = torch.randn(len(maps), 2, matrices.shape[1], generator=generator)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from onelip.constraint.stack import Stack, side_by_side
+from onelip.constraint.stack import side_by_side, stacked
 from onelip.constraint.tracking import Leading, converge, orthonormal
 from onelip.linear.maps import LinearMap
 from onelip.linear.power import start_vector
@@ -84,7 +84,7 @@ def at_rest(
             return None
         rows = pair.flatten(1)[None].to(scaled.map.weight)
         direction = random_direction.flatten()[None].to(scaled.map.weight)
-        leading = converge(Stack([scaled.map]), rows, direction, tolerance / 100)
+        leading = converge(stacked([scaled.map]), rows, direction, tolerance / 100)
     return leading if leading.sigma[0] > 0 else None
 
 

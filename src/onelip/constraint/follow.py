@@ -2,7 +2,7 @@
 
 u and v are kept until W has gone further than their reach, because ⟨G, W⟩ follows all that happens along u
 and v. The next estimate shows how much was missed meanwhile: the reach is halved where that was too much,
-doubled where it was little. Matrices of one shape are followed together.
+doubled where it was little. Layers of one geometry are followed together.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from onelip.constraint.estimate import NO_REACH, Estimate, numbers, safe, slope_of, without_autocast
-from onelip.constraint.stack import Stack, side_by_side
+from onelip.constraint.stack import Stack, side_by_side, stacked
 from onelip.constraint.tracking import CURIOSITY, Leading, converge, direction_of_change, krylov_step
 from onelip.linear.maps import LinearMap
 from onelip.linear.power import normalize
@@ -57,7 +57,7 @@ class Pace(Enum):
 
 
 def follow(those: Sequence[Followed], tolerance: float, iterations: int | None) -> list[Tensor | None]:
-    """Bring estimates up to date: that of one map, or those of matrices of one shape and format.
+    """Bring estimates up to date: of one map, or of maps alike in geometry (`likeness`) and format.
 
     All is changed in place but G, which a backward may still need: the new one is returned, None where the
     old one goes on.
@@ -129,7 +129,7 @@ def _pace(one: Moved, tolerance: float, iterations: int | None) -> Pace:
 
 
 def _seek(pace: Pace, batch: Sequence[Moved], tolerance: float, iterations: int | None) -> Leading:
-    stack = Stack([one.map for one in batch])
+    stack = stacked([one.map for one in batch])
     directions = side_by_side([one.random_direction for one in batch], stack.in_size)
     if pace is Pace.ITERATE:
         assert iterations is not None
@@ -149,7 +149,7 @@ def _changes(batch: Sequence[Moved]) -> Stack:
     weights = [
         torch.sub(one.map.weight, one.estimate.seen.to(one.map.weight), alpha=1 / one.factor) for one in batch
     ]
-    return Stack([one.map.with_weight(weight) for one, weight in zip(batch, weights, strict=True)])
+    return stacked([one.map.with_weight(weight) for one, weight in zip(batch, weights, strict=True)])
 
 
 def _iterate(stack: Stack, u: Tensor, directions: Tensor, iterations: int) -> Leading:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from onelip.linear.maps import Convolution, LinearMap
@@ -26,17 +27,21 @@ class Patches(Convolution):
     """
 
     def apply(self, x: Tensor) -> Tensor:
-        return (self.weight.flatten(1) @ self._patches(x)).unflatten(2, self.out_shape[1:])
+        return (self.weight.flatten(1) @ self.unfold(x)).unflatten(2, self.out_shape[1:])
 
     def adjoint(self, y: Tensor) -> Tensor:
-        columns = self.weight.flatten(1).T @ y.flatten(2)
-        return F.fold(columns, self.space, self.kernel, self.dilation, self._native_padding, self.stride)
+        return self.fold(self.weight.flatten(1).T @ y.flatten(2))
 
     def weight_gradient(self, u: Tensor, v: Tensor) -> Tensor:
-        return (u.flatten(2) @ self._patches(v).mT).sum(0).reshape(self.weight.shape)
+        return (u.flatten(2) @ self.unfold(v).mT).sum(0).reshape(self.weight.shape)
 
-    def _patches(self, x: Tensor) -> Tensor:
+    def unfold(self, x: Float[Tensor, "batch *in_shape"]) -> Float[Tensor, "batch entries patches"]:
+        """The patches of x that the kernel meets."""
         return F.unfold(x, self.kernel, self.dilation, self._native_padding, self.stride)
+
+    def fold(self, columns: Float[Tensor, "batch entries patches"]) -> Float[Tensor, "batch *in_shape"]:
+        """Patches added up where they came from: the adjoint of `unfold`."""
+        return F.fold(columns, self.space, self.kernel, self.dilation, self._native_padding, self.stride)
 
 
 def on_patches(map: LinearMap) -> LinearMap:

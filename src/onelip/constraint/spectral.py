@@ -30,7 +30,7 @@ from onelip.constraint.follow import Followed, follow
 from onelip.constraint.patches import on_patches
 from onelip.constraint.reshaped import Reshaped
 from onelip.constraint.shared import Division, Part, Shared, divide, divided, shareable
-from onelip.constraint.stack import is_small_matrix
+from onelip.constraint.stack import is_matrix, likeness
 from onelip.linear.maps import Dense, LinearMap
 from onelip.linear.norm import operator_norm
 from onelip.linear.power import start_vector
@@ -77,7 +77,7 @@ class SpectralNorm(nn.Module):
         map = on_patches(map)
         self.map = map.with_weight(torch.empty_like(weight, device="meta"))
         self.geometry = encode(map)
-        self.is_vector = isinstance(map, Dense | Reshaped) and 1 in (*map.in_shape, *map.out_shape)
+        self.is_vector = is_matrix(map) and 1 in (*map.in_shape, *map.out_shape)
         self.target, self.soft, self.tolerance, self.iterations = target, soft, tolerance, iterations
         self.register_buffer("u", weight.new_zeros(map.out_shape))
         self.register_buffer("pair", start_pair(map))
@@ -139,11 +139,11 @@ class SpectralNorm(nn.Module):
         return settle_operator(weight, *self.estimate, *self.rest, *options, *self.geometry)
 
     def likeness(self, weight: Tensor) -> object:
-        """Equal for those that can be followed together."""
-        if not is_small_matrix(self.map):
+        """Equal for those that are followed together."""
+        geometry = likeness(self.map)
+        if geometry is None:
             return id(self)
-        shape = self.map.out_shape, self.map.in_shape
-        return shape, weight.dtype, weight.device, self.tolerance, self.iterations
+        return geometry, weight.dtype, weight.device, self.tolerance, self.iterations
 
     def right_inverse(self, weight: Float[Tensor, "*weight"]) -> Float[Tensor, "*weight"]:
         return weight

@@ -48,8 +48,9 @@ def krylov_step(
     it. feed: another direction to look into; its length, at most 1, is its share in the vector aside.
     powers: the least and the most of them.
 
+    >>> from onelip.constraint.stack import stacked
     >>> from onelip.linear.maps import Dense
-    >>> stack, pair = Stack([Dense(torch.diag(torch.tensor([3.0, 2.0, 1.0])))]), torch.eye(3)[None, 1:]
+    >>> stack, pair = stacked([Dense(torch.diag(torch.tensor([3.0, 2.0, 1.0])))]), torch.eye(3)[None, 1:]
     >>> krylov_step(stack, pair, torch.ones(1, 3) / 10, sigma=[2.0], tolerance=0.1, powers=(1, 8)).sigma
     [3.0]
     """
