@@ -74,8 +74,8 @@ def unconstrained(network: nn.Module, shape: Shape) -> nn.Module:
     return network
 
 
-def ours(kind: str, network: nn.Module, shape: Shape) -> nn.Module:
-    return constrain(network, kind, input_shape=shape)
+def ours(kind: str, network: nn.Module, shape: Shape, iterations: int | None = None) -> nn.Module:
+    return constrain(network, kind, input_shape=shape, iterations=iterations)
 
 
 def torchs(network: nn.Module, shape: Shape) -> nn.Module:
@@ -106,6 +106,8 @@ METHODS_OF: dict[str, tuple[Constrain, str]] = {
     "none": (unconstrained, "none"),
     "onelip spectral": (partial(ours, "spectral"), "sn-operator"),
     "onelip spectral-reshaped": (partial(ours, "spectral-reshaped"), "sn"),
+    "onelip spectral, 1 iteration": (partial(ours, "spectral", iterations=1), "sn-operator"),
+    "onelip spectral-reshaped, 1 iteration": (partial(ours, "spectral-reshaped", iterations=1), "sn"),
     "torch spectral_norm": (torchs, "sn"),
     "deel-torchlip": (deels, "orthogonal"),
     "onelip orthogonal": (partial(ours, "orthogonal"), "orthogonal"),
