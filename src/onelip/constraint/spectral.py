@@ -112,9 +112,10 @@ class SpectralNorm(nn.Module):
         return make_together([(self, weight)])[0] if made is None else made
 
     def _division(self, weight: Tensor) -> Division:
-        if torch.compiler.is_compiling() and not self.is_vector:
-            return self._as(*self._by_operators(weight))
-        bring_up_to_date([(self, weight)])
+        if not self.is_vector:
+            if torch.compiler.is_compiling():
+                return self._as(*self._by_operators(weight))
+            bring_up_to_date([(self, weight)])
         return self.current_division(weight)
 
     def current_division(self, weight: Tensor) -> Division:
