@@ -11,7 +11,7 @@ from typing import NamedTuple
 from onelip.study.claims.evidence import Evidence
 from onelip.study.presets import CONSTRAINTS, PRESETS
 from paper.numbers import counts
-from paper.sentences import groups_state
+from paper.sentences import groups_state, spreads
 from paper.tables import losses, modes
 
 
@@ -23,6 +23,7 @@ class Part(NamedTuple):
     caption: str = ""
     table: Callable[[Evidence], str] | None = None
     title: str = ""
+    says: Callable[[Evidence], str] | None = None
 
 
 PARTS = {
@@ -31,6 +32,7 @@ PARTS = {
         "sensitivity",
         r"Final Fréchet distance under the optimizer settings of \citet{miyato2018}: learning rate, betas of "
         "Adam, critic steps a generator step. Medians over seeds; darker is worse.",
+        says=spreads,
     ),
     "knobs": Part(
         ("clip", "penalty", "target", "iterations"),
@@ -82,7 +84,8 @@ def floats(evidence: Evidence, name: str, figures: set[str]) -> str:
         fitted = r"\adjustbox{max width=\linewidth}{" + part.table(evidence) + "}"
         bodies[f"tab:{name}"] = rf"\caption{{{part.title}}}" + "\n" + fitted
     shown = "".join(floating(label, body) for label, body in bodies.items())
-    return shown + (rf"See \cref{{{','.join(bodies)}}}. " if bodies else "") + said
+    words = part.says(evidence) if part.says is not None else ""
+    return shown + (rf"See \cref{{{','.join(bodies)}}}. " if bodies else "") + said + words
 
 
 def floating(label: str, body: str) -> str:

@@ -10,8 +10,9 @@ import numpy as np
 from documents.measured import trimmed
 from onelip.study.claims.evidence import Evidence, group_runs
 from onelip.study.claims.measures import last
-from onelip.study.claims.statistics import SeedEstimate
-from onelip.study.presets import METHODS, RunName
+from onelip.study.claims.statistics import SeedEstimate, geometric_mean
+from onelip.study.claims.tuning import A_TO_F, worst_over_best
+from onelip.study.presets import METHODS, MIYATO, RunName
 from paper.text import code, escape, listing, number, runs_of
 
 OPEN = "Undecided, for want of runs or because the seeds do not tell"
@@ -70,7 +71,7 @@ def ranking(evidence: Evidence) -> str:
     """The methods by their mean final Fréchet distance, best first."""
     found = {}
     for setting in METHODS:
-        values = list(evidence.of(setting, last("final/frechet_distance")).values())
+        values = final_distances(evidence, setting)
         if values:
             found[setting] = values
     ordered = sorted(found, key=lambda setting: float(np.mean(found[setting])))
@@ -79,6 +80,29 @@ def ranking(evidence: Evidence) -> str:
     without = f" No run of {listing(absent)} has finished yet." if absent else ""
     alone = " One seed each orders nothing: it is a first look." if max(map(len, found.values())) == 1 else ""
     return f"By the mean final Fréchet distance, lowest first: {', '.join(words)}.{alone}{without}"
+
+
+def spreads(evidence: Evidence) -> str:
+    """How far apart the optimizer settings are for each method, and whose distance is lowest under each."""
+    found = {m: geometric_mean(worst_over_best(evidence, settings)) for m, settings in A_TO_F.items()}
+    words = {m: number(estimate.value) for m, estimate in found.items() if estimate.seeds}
+    if not words:
+        return ""
+    winners: dict[str, list[str]] = {}
+    for letter in MIYATO:
+        distances = {m: final_distances(evidence, f"{letter}-{m}") for m in A_TO_F}
+        medians = {m: float(np.median(values)) for m, values in distances.items() if values}
+        if medians:
+            winners.setdefault(min(medians, key=medians.__getitem__), []).append(letter)
+    lowest = listing([f"of {code(m)} under {listing(letters)}" for m, letters in winners.items()])
+    return (
+        f"The worst distance over the best, within each seed and by the geometric mean: {each(words)}. "
+        f"The lowest median is that {lowest}.\n"
+    )
+
+
+def final_distances(evidence: Evidence, setting: str) -> list[float]:
+    return list(evidence.of(setting, last("final/frechet_distance")).values())
 
 
 def claim_words(claims: dict[str, Any]) -> dict[str, str]:

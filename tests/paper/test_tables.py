@@ -13,7 +13,7 @@ from onelip.study.store import read_records
 from paper.build import ROOT
 from paper.numbers import METRICS, constants, costs, finite, layer_factors, of_groups, of_runs
 from paper.parts import PARTS, floats
-from paper.sentences import claim_words, ranking, shortened
+from paper.sentences import claim_words, ranking, spreads, shortened
 from paper.tables import QUALITY, by_setting, claims, modes
 
 RESULTS = ROOT / "results"
@@ -86,6 +86,25 @@ def test_the_ranking_is_by_the_mean(stored):
     assert re.findall(r"texttt\{(\w+)\} \(", ranking(one)) == ["gp", "sn"]
     assert re.findall(r"texttt\{(\w+)\} \(", ranking(two)) == ["sn", "gp"]
     assert ("orders nothing" in ranking(one), "orders nothing" in ranking(two)) == (True, False)
+
+
+def test_spreads_are_within_each_seed_and_say_whose_distance_is_lowest(stored):
+    run, letters = stored["sn-0"], "ABCDEF"
+    distances = {
+        "sn": [(6.0, 12.0), *[(8.0, 16.0)] * 4, (12.0, 24.0)],  # twice the best within each seed
+        "gp": [(2.0, 9.0), *[(9.0, 9.0)] * 5],
+    }
+    runs = [
+        made
+        for method, table in distances.items()
+        for letter, values in zip(letters, table, strict=True)
+        for made in seeds(run, f"{letter}-{method}", values)
+    ]
+    said = spreads(evidence_of(*runs))
+    assert r"\texttt{gp}: 2.12; \texttt{sn}: 2.00." in said  # √(9/2 · 1)
+    assert r"\texttt{gp} under A, B, C, D, E and F." in said
+    assert spreads(evidence_of(run)) == ""
+    assert spreads(evidence_of(*seeds(run, "A-sn", [3.0]))) == ""
 
 
 def test_costs_and_constants_name_the_methods_that_ran(stored):
