@@ -13,7 +13,7 @@ from onelip.study.store import read_records
 from paper.build import ROOT
 from paper.numbers import METRICS, constants, costs, finite, layer_factors, of_groups, of_runs
 from paper.parts import PARTS, floats
-from paper.sentences import claim_words, ranking, spreads, shortened
+from paper.sentences import claim_words, ranking, shortened, spreads
 from paper.tables import QUALITY, by_setting, claims, modes
 
 RESULTS = ROOT / "results"
