@@ -7,8 +7,8 @@ from typing import Any
 
 from documents.measured import Ends, norms, read, read_claims, trimmed
 from onelip.provenance import shown
+from onelip.rounding import rounded
 from onelip.study import table
-from onelip.study.rounding import rounded
 
 REASON = 420  # letters of a verdict's condition in the table: `onelip study claims` prints all of them
 

@@ -23,11 +23,11 @@ from torch import nn
 from documents.measured import read_claims
 from onelip.gan.networks import build_critic
 from onelip.provenance import shown
+from onelip.rounding import Bound
 from onelip.study.claims.evidence import Evidence, Measure, group_runs, is_finished
 from onelip.study.claims.measures import explosive_share, growth, largest, last, late_rise, seconds
 from onelip.study.claims.statistics import PerSeed, ratio
 from onelip.study.presets import CONSTRAINTS, PRESETS, expand
-from onelip.study.rounding import Bound
 from onelip.study.runs import StoredRun
 from paper.experiments import of_norms, of_published_arithmetic, of_soundness, of_theory, of_w1
 from paper.sentences import claim_words, each, groups_state, ranking, seeds_of

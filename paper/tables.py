@@ -11,9 +11,9 @@ from torch import nn
 from documents.measured import w1_pairs
 from onelip.gan.config import TrainConfig
 from onelip.gan.networks import build_critic
+from onelip.rounding import Bound
 from onelip.study.claims.evidence import Evidence
 from onelip.study.presets import METHODS, PRESETS, expand
-from onelip.study.rounding import Bound
 from onelip.study.w1bench.published import published
 from onelip.study.w1bench.standing import by_size
 from paper.numbers import BOUNDS, finite, layer_factors, mean_and_range

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from onelip.study.rounding import Bound, rounded
+from onelip.rounding import Bound, rounded
 
 _SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
     character: "\\" + character for character in "&%#_{}$"

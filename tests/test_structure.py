@@ -11,12 +11,13 @@ import pytest
 import onelip
 
 SOURCE = Path(onelip.__file__).parent
-LEAVES = {"errors", "files", "named", "provenance"}
+LEAVES = {"errors", "files", "named", "provenance", "rounding"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "files": set(),
     "named": {"errors"},
     "provenance": set(),
+    "rounding": set(),
     "linear": LEAVES,
     "constraint": LEAVES | {"linear"},
     "certificate": LEAVES | {"linear"},

@@ -47,7 +47,7 @@ class Sample:
 class Study:
     """Train every run of a preset that is missing, and write figures and a report. Resumes where it stopped.
 
-    quick: clip, gp and sn side by side on MNIST in minutes. paper: the whole study, about 30 hours of one
+    quick: clip, gp and sn side by side on MNIST in minutes. paper: the whole study, about 11 hours of one
     worker. merge A B ...: put the runs of several stores into one. claims: what the results say of every
     claim.
     """

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 
 import pytest
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from onelip.certificate.audit import audit, render, run_audit
+from onelip.certificate.certify import certify
 from onelip.errors import ArgumentError
 
 FACTORY = """
@@ -156,3 +158,30 @@ def test_names_are_no_markup():
     out = io.StringIO()
     render(audit(network, (2,)), Console(file=out, width=120))
     assert "[/x]" in out.getvalue()
+
+
+def test_what_is_printed_is_still_a_bound():
+    """Rounded to the nearest, an upper bound of 1.0000004 reads as the 1 that it exceeds."""
+    network = nn.Sequential(nn.Linear(1, 1).double(), nn.Identity())
+    network[0].weight.data.fill_(1.0000004)
+    out = io.StringIO()
+    result = audit(network, (1,), max_lipschitz=1.0)
+    render(result, Console(file=out, width=120))
+    assert not result.passed
+    (low, high), *_ = re.findall(r"(\S+) ≤ Lipschitz constant ≤ (\S+)", out.getvalue())
+    assert float(low) <= result.certificate.lower
+    assert float(high) >= result.certificate.upper
+    (norms,) = re.findall(r"(\S+) … (\S+) +│ (\S+)", out.getvalue())
+    layer = result.certificate.layers[0]
+    assert float(norms[0]) <= layer.norm.lower
+    assert float(norms[1]) >= layer.norm.upper
+    assert float(norms[2]) >= layer.cumulative
+    (factor,) = re.findall(r"factor of up to (\S+)\. ", out.getvalue())
+    assert float(factor) >= layer.norm.upper
+
+
+def test_a_certificate_in_words_is_one_line_of_bounds():
+    certificate = certify(nn.Linear(3, 2), (3,))
+    low, high = re.fullmatch(r"(\S+) ≤ Lipschitz constant ≤ (\S+) +\(ℓ2, .*\)", str(certificate)).groups()
+    assert float(low) <= certificate.lower <= certificate.upper <= float(high)
+    assert "tensor" not in repr(certificate)

@@ -255,10 +255,13 @@ def test_what_is_left_alone_keeps_its_weight(make, chosen):
 
 def test_description_is_a_table():
     network = nn.Sequential(nn.Linear(2, 2, bias=False), nn.BatchNorm1d(2))
+    network[0].weight.data.copy_(torch.eye(2))
     text = str(describe(constrain(network, "spectral", target=2.0, allow=[nn.BatchNorm1d])))
     header, row, alone = text.splitlines()
     assert header.split("  ")[0] == "layer"
     assert row.split()[:3] == ["0", "spectral", "2"]
+    norm = describe(network).layers[0].norm
+    assert float(row.split()[3]) <= norm.lower <= norm.upper <= float(row.split()[5])
     assert alone == "left alone: 1 (BatchNorm1d: no linear layer)"
 
 

@@ -21,6 +21,7 @@ from onelip.certificate.certify import Certificate, Layer, certify
 from onelip.errors import ArgumentError
 from onelip.files import require_place, write_json
 from onelip.named import named
+from onelip.rounding import decimal
 
 EXIT_EXCEEDED = 1
 
@@ -156,23 +157,18 @@ def render(result: AuditResult, console: Console) -> None:
     """The table, a layer a row, the certificate, and the words."""
     table = Table("layer", "operator", "reshaped norm", "norm of the operator", "up to here", "how")
     for layer in result.certificate.layers:
-        norm = "" if layer.norm is None else _interval(layer.norm.lower, layer.norm.upper)
+        norm = "" if layer.norm is None else str(layer.norm)
         reshaped = "" if layer.reshaped is None else f"{layer.reshaped:.4g}"
         how = layer.norm.method if layer.norm and layer.reshaped is not None else layer.method
         name, operator = escape(layer.name), escape(layer.operator)
-        table.add_row(name, operator, reshaped, norm, f"{layer.cumulative:.5g}", how)
+        table.add_row(name, operator, reshaped, norm, decimal(layer.cumulative, 5, "upper"), how)
     console.print(table)
-    c = result.certificate
-    console.print(f"{c.lower:.6g} ≤ Lipschitz constant ≤ {c.upper:.6g}   (ℓ2, {c.method})", highlight=False)
+    console.print(str(result.certificate), highlight=False, markup=False)
     for sentence in result.advice:
         console.print(sentence, highlight=False, markup=False)
     if result.max_lipschitz is not None:
         verdict = "met" if result.passed else "exceeded"
         console.print(f"The bound of {result.max_lipschitz:g} is {verdict}.", highlight=False)
-
-
-def _interval(lower: float, upper: float) -> str:
-    return f"≤ {upper:.5g}" if lower == 0 else f"{lower:.5g} … {upper:.5g}"
 
 
 def _advice(certificate: Certificate) -> list[str]:
@@ -191,7 +187,8 @@ def _advice(certificate: Certificate) -> list[str]:
     worst = max(growing, key=lambda layer: layer.norm.upper if layer.norm else 0.0)
     assert worst.norm is not None, "filtered above"
     where = f"{worst.operator} in {worst.name!r}" if worst.name else worst.operator
-    return [*sentences, f"{where} dominates, with a factor of up to {worst.norm.upper:.4g}. {_remedy(worst)}"]
+    factor = decimal(worst.norm.upper, 5, "upper")
+    return [*sentences, f"{where} dominates, with a factor of up to {factor}. {_remedy(worst)}"]
 
 
 def _remedy(layer: Layer) -> str:

@@ -21,6 +21,7 @@ from onelip.linear.autocast import on_cpu, require_subnormals, without_autocast
 from onelip.linear.interval import NormInterval
 from onelip.linear.maps import Convolution, LinearMap
 from onelip.linear.norm import reshaped_norm
+from onelip.rounding import decimal
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,11 @@ class Certificate:
             raise ContradictionError(
                 f"a witness of {self.lower} above the bound {self.upper}: please report this network"
             )
+
+    def __str__(self) -> str:
+        """In one line, the bounds rounded outward."""
+        lower, upper = decimal(self.lower, 6, "lower"), decimal(self.upper, 6, "upper")
+        return f"{lower} ≤ Lipschitz constant ≤ {upper}   (ℓ2, {self.method})"
 
     def recheck(self, module: nn.Module | ExportedProgram) -> float:
         """The witness's ratio, evaluated again on `module`. Raises ArgumentError without a witness."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -36,8 +36,8 @@ class Witness:
     The allowance is an estimate (see `ratio`): what is proved is the upper bound of a certificate.
     """
 
-    x: Float[Tensor, "*input_shape"]
-    y: Float[Tensor, "*input_shape"]
+    x: Float[Tensor, "*input_shape"] = field(repr=False)
+    y: Float[Tensor, "*input_shape"] = field(repr=False)
     ratio: float
 
 

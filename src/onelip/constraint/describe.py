@@ -47,7 +47,7 @@ class Description:
                 report.name,
                 report.kind,
                 f"{report.target:g}",
-                f"{report.norm.lower:.4f} … {report.norm.upper:.4f}",
+                str(report.norm),
                 "every size" if report.input_shape is None else " × ".join(map(str, report.input_shape)),
             )
             for report in self.layers
@@ -66,8 +66,8 @@ def describe(module: nn.Module) -> Description:
     >>> network = nn.Sequential(nn.Linear(2, 2, bias=False), nn.BatchNorm1d(2))
     >>> _ = network[0].weight.data.copy_(torch.eye(2))
     >>> print(describe(constrain(network, "spectral", allow=[nn.BatchNorm1d])))
-    layer  kind      target  operator norm    at inputs of
-    0      spectral  1       1.0000 … 1.0...  2
+    layer  kind      target  operator norm     at inputs of
+    0      spectral  1       0.99999 … 1.00...  2
     left alone: 1 (BatchNorm1d: no linear layer)
     """
     layers: list[LayerReport] = []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from onelip.rounding import decimal
+
 
 @dataclass(frozen=True)
 class NormInterval:
@@ -13,6 +15,8 @@ class NormInterval:
     >>> interval = NormInterval(1.0, 1.001, method="cholesky", steps=12)
     >>> 1.0005 in interval, f"{interval.relative_width:.1e}"
     (True, '1.0e-03')
+    >>> print(interval)
+    1 … 1.001
     """
 
     lower: float
@@ -25,6 +29,11 @@ class NormInterval:
 
     def __contains__(self, value: float) -> bool:
         return self.lower <= value <= self.upper
+
+    def __str__(self) -> str:
+        """Both bounds rounded outward; the upper one alone where nothing is known from below."""
+        upper = decimal(self.upper, 5, "upper")
+        return f"≤ {upper}" if self.lower == 0 else f"{decimal(self.lower, 5, 'lower')} … {upper}"
 
     @property
     def relative_width(self) -> float:

@@ -18,7 +18,7 @@ from onelip.gan.players import build_players, plain_critic
 from onelip.gan.run import RunFolder
 from onelip.gan.sampling import generate
 from onelip.gan.weights import final_weights, finished_generator, fitted
-from onelip.study.rounding import rounded
+from onelip.rounding import rounded
 
 POINTS, SIDE = 500, 41
 MARGIN = 1.5  # how far the grid reaches, in units of the outermost centre's coordinates

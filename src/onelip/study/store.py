@@ -46,10 +46,10 @@ from onelip.files import locked, write_atomically
 from onelip.gan.config import TrainConfig, config_of, differing_fields, in_words
 from onelip.gan.run import RunFolder, result_of
 from onelip.gan.sampling import png
+from onelip.rounding import rounded
 from onelip.study.mirror import Piece, put
 from onelip.study.plane import Plane, write_plane
 from onelip.study.presets import RunName
-from onelip.study.rounding import rounded
 from onelip.study.runs import Curve, StoredRun, read_run
 
 WINDOWS = 30

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from onelip.rounding import Bound, decimal
 from onelip.study.markdown import LEFT, RIGHT, markdown_table
-from onelip.study.rounding import Bound, rounded
 
 COLUMNS = {
     "run": "run",
@@ -58,4 +58,4 @@ def _cell(name: str, run: dict[str, Any], column: str) -> str:
     if column == "status":
         return f"{run['status']} at {run['step']}"
     value = (run | run["final"] | run.get("last", {})).get(column)
-    return "–" if value is None else f"{rounded(value, 3, COLUMN_BOUNDS.get(column, '')):.3g}"
+    return "–" if value is None else decimal(value, 3, COLUMN_BOUNDS.get(column, ""))

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from onelip.rounding import Bound, rounded
 from onelip.study.figures import LAYER_COLORS, METHOD_COLORS, METHOD_TITLES, SMOOTHING_SHARE, layer_names
 from onelip.study.presets import PRESETS
-from onelip.study.rounding import Bound, rounded
 from onelip.study.runs import Curve, StoredRun
 from onelip.study.store import DIGITS, WINDOWS, drawn_steps, strip_rows, thinned
 

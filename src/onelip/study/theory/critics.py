@@ -18,7 +18,7 @@ from onelip.gan.networks import mlp
 from onelip.gan.random import Stream, derived_seed, generator_for
 from onelip.gan.step import update
 from onelip.linear.layers import plain_copy
-from onelip.study.rounding import rounded
+from onelip.rounding import rounded
 
 Tick = Callable[[], None]
 Draw = Callable[[torch.Generator], tuple[Tensor, Tensor]]

@@ -7,7 +7,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from onelip.study.rounding import rounded
+from onelip.rounding import decimal
 from onelip.study.w1bench.published import COMPARABLE, published
 
 WIDTH = 130  # of the widest row
@@ -41,7 +41,7 @@ def row(record: dict[str, Any]) -> list[str]:
         "–" if context is None else f"{context.l2:.3f}",
         _estimate(record, "w1"),
         _estimate(record, "deviation", percent=True),
-        f"{rounded(record['certified'], 7, 'upper'):.7g}",
+        decimal(record["certified"], 7, "upper"),
         f"{record['seconds']:.0f}",
     ]
 

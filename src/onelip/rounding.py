@@ -17,3 +17,12 @@ def rounded(value: float, digits: int, bound: Bound = "") -> float:
     """
     context = Context(prec=digits, rounding=_ROUNDING[bound])
     return float(context.create_decimal_from_float(float(value)))
+
+
+def decimal(value: float, digits: int, bound: Bound = "") -> str:
+    """A number as it is printed, with so many significant digits at most; a bound is still one.
+
+    >>> decimal(1.0000004, 6), decimal(1.0000004, 6, "upper"), decimal(float("inf"), 6, "upper")
+    ('1', '1.00001', 'inf')
+    """
+    return f"{rounded(value, digits, bound):.{digits}g}"

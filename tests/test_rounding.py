@@ -1,7 +1,7 @@
 import pytest
 
+from onelip.rounding import rounded
 from onelip.study import table
-from onelip.study.rounding import rounded
 
 
 @pytest.mark.parametrize("value", [0.0, -1.23456789, 9.99999, 1e-12, 123456.7, 1.0])
