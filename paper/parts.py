@@ -11,7 +11,7 @@ from typing import NamedTuple
 from onelip.study.claims.evidence import Evidence
 from onelip.study.presets import CONSTRAINTS, PRESETS
 from paper.numbers import counts
-from paper.sentences import groups_state, spreads
+from paper.sentences import coverage, groups_state, spreads
 from paper.tables import losses, modes
 
 
@@ -62,6 +62,7 @@ PARTS = {
         r"Modes captured, share of the samples within $3\sigma$ of one, and divergence of the captured modes "
         "from the uniform law in nats: means over the seeds that there are, ranges in parentheses where they "
         "are more than one.",
+        says=coverage,
     ),
 }
 

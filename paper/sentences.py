@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -12,11 +13,16 @@ from onelip.study.claims.evidence import Evidence, group_runs
 from onelip.study.claims.measures import last
 from onelip.study.claims.statistics import SeedEstimate, geometric_mean
 from onelip.study.claims.tuning import A_TO_F, worst_over_best
+from onelip.study.coverage import SECOND, SHARE, ours
 from onelip.study.presets import METHODS, MIYATO, RunName
-from paper.text import code, escape, listing, number, runs_of
+from paper.text import code, escape, listing, number, percent, runs_of
 
-OPEN = "Undecided, for want of runs or because the seeds do not tell"
 TABLE, TEXT = 180, 420  # letters of a reason, in the table and in running text
+OPEN = {  # by whether runs are missing
+    False: "Undecided, though no run is missing",
+    True: "Undecided, for want of runs",
+}
+MIXTURES = {"ring": ("the ring", 8), "grid": ("the grid", 25), "stacked-mnist": ("stacked digits", 1000)}
 VERDICTS = ("supported", "refuted", "depends", "undecided")
 
 
@@ -101,6 +107,25 @@ def spreads(evidence: Evidence) -> str:
     )
 
 
+def coverage(evidence: Evidence) -> str:
+    """Which methods capture the most modes, of how many, and how few of the samples are near one."""
+    most, shares = [], []
+    for data, (words, modes) in MIXTURES.items():
+        rows = ours(evidence.runs.values(), data)
+        if not rows:
+            continue
+        best = max(row.modes for row in rows)
+        methods = listing([code(row.method) for row in rows if row.modes == best])
+        most.append(f"of {words} by {methods} ({number(best)} of {modes})")
+        if SECOND[data] is SHARE:
+            share = max((row.second for row in rows if not math.isnan(row.second)), default=math.nan)
+            shares.append(f"{percent(share)} on the {words.split()[-1]}")
+    said = [f"The most modes, on average, are captured {listing(most)}."] if most else []
+    if shares:
+        said.append(f"At most {listing(shares)} of a method's samples are within $3\\sigma$ of a mode.")
+    return " ".join(said)
+
+
 def final_distances(evidence: Evidence, setting: str) -> list[float]:
     return list(evidence.of(setting, last("final/frechet_distance")).values())
 
@@ -119,24 +144,25 @@ def claim_words(claims: dict[str, Any]) -> dict[str, str]:
         words[f"list/{verdict}"] = runs_of(having) if having else "none"
     words["count/all"] = str(len(claims))
     words["summary"] = "; ".join(f"{verdict}: {words[f'list/{verdict}']}" for verdict in VERDICTS)
-    words["outcome"] = outcome({key: claim["verdict"] for key, claim in claims.items()})
+    words["outcome"] = outcome(claims)
     return words
 
 
-def outcome(verdicts: dict[str, str]) -> str:
+def outcome(claims: dict[str, Any]) -> str:
     """What held, what did not, and how much is open.
 
-    >>> outcome({"C1": "supported", "C2": "refuted", "C3": "refuted"})
-    'Supported: C1. Refuted: C2 and C3.'
-    >>> outcome({"C1": "undecided"})
-    'Undecided, for want of runs or because the seeds do not tell: C1.'
+    >>> undecided = {"verdict": "undecided", "missing": []}
+    >>> outcome({"C1": {"verdict": "supported", "missing": []}, "C2": undecided, "C3": undecided})
+    'Supported: C1. Undecided, though no run is missing: C2 and C3.'
+    >>> outcome({"C1": {"verdict": "undecided", "missing": ["sn-0"]}})
+    'Undecided, for want of runs: C1.'
     """
-    titles = ("Supported", "Refuted", "Dependent on a condition", OPEN)
-    said = []
-    for verdict, title in zip(VERDICTS, titles, strict=True):
-        having = [key for key, found in verdicts.items() if found == verdict]
-        said += [f"{title}: {runs_of(having)}."] if having else []
-    return " ".join(said)
+    titles = {"supported": "Supported", "refuted": "Refuted", "depends": "Dependent on a condition"}
+    having: dict[str, list[str]] = {title: [] for title in (*titles.values(), *OPEN.values())}
+    for key, claim in claims.items():
+        title = titles.get(claim["verdict"]) or OPEN[bool(claim["missing"])]
+        having[title].append(key)
+    return " ".join(f"{title}: {runs_of(keys)}." for title, keys in having.items() if keys)
 
 
 def verdict_sentence(key: str, claim: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from onelip.study.store import read_records
 from paper.build import ROOT
 from paper.numbers import METRICS, constants, costs, finite, layer_factors, of_groups, of_runs
 from paper.parts import PARTS, floats
-from paper.sentences import claim_words, ranking, shortened, spreads
+from paper.sentences import claim_words, coverage, ranking, shortened, spreads
 from paper.tables import QUALITY, by_setting, claims, modes
 
 RESULTS = ROOT / "results"
@@ -107,6 +107,26 @@ def test_spreads_are_within_each_seed_and_say_whose_distance_is_lowest(stored):
     assert spreads(evidence_of(*seeds(run, "A-sn", [3.0]))) == ""
 
 
+def test_coverage_names_the_methods_with_the_most_modes_and_the_largest_share(stored):
+    def made(setting, seed, **last):
+        changed = {f"final/{key}": value for key, value in last.items()}
+        return renamed(stored["sn-0"], setting, seed, **changed)
+
+    runs = [
+        *(made("ring-sn", seed, modes=8.0, share=share) for seed, share in enumerate((0.02, 0.04))),
+        *(made("ring-gp", seed, modes=modes, share=0.01) for seed, modes in enumerate((8.0, 7.0))),
+        made("ring-r1r2", 0, modes=8.0, share=0.001),
+        made("stacked-mnist-gp", 0, modes=700.0, kl=0.5),
+    ]
+    said = coverage(evidence_of(*runs))
+    assert r"of the ring by \texttt{sn} and \texttt{r1r2} (8.00 of 8)" in said
+    assert r"of stacked digits by \texttt{gp} (700 of 1000)" in said
+    assert r"At most 3.00\,\% on the ring of a method's samples" in said
+    assert "grid" not in said
+    assert coverage(evidence_of(stored["sn-0"])) == ""
+    assert coverage(evidence_of(runs[-1])).endswith("(700 of 1000).")
+
+
 def test_costs_and_constants_name_the_methods_that_ran(stored):
     evidence = evidence_of(stored["sn-0"], stored["gp-0"])
     assert costs(evidence).startswith(r"\texttt{sn}: 0.")
@@ -151,6 +171,7 @@ def claim(verdict, reason="", effect=None):
         "effect": effect,
         "effect_name": "A over B",
         "known": "",
+        "missing": re.findall(r"gp-\S+(?=:)", reason),
     }
 
 

@@ -82,5 +82,5 @@ def markdown(runs: Iterable[StoredRun]) -> str:
 
 def _table(data: str, rows: list[Row]) -> str:
     heads, sides = (data, "modes", SECOND[data].title, "source"), (LEFT, RIGHT, RIGHT, LEFT)
-    texts = [(row.method, f"{row.modes:g}", f"{row.second:.3g}", row.source) for row in rows]
+    texts = [(row.method, f"{row.modes:.4g}", f"{row.second:.3g}", row.source) for row in rows]
     return markdown_table(heads, sides, texts)
