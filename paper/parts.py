@@ -49,10 +49,10 @@ PARTS = {
         ("losses", "baseline"),
         "losses",
         "Fréchet distance of two thousand samples over the training, of other losses and of the relativistic "
-        "baseline. A curve a run; load on the machine stretched the seconds of several.",
+        "baseline. A curve a run.",
         losses,
         "Other losses, and the relativistic baseline: generator steps, critic steps before each; means over "
-        "seeds, ranges in parentheses. Load on the machine stretched the seconds of several runs.",
+        "seeds, ranges in parentheses.",
     ),
     "modes": Part(
         ("ring", "grid", "stacked"),
@@ -60,8 +60,7 @@ PARTS = {
         "Generated points of seed zero over level lines of the critic; crosses are the modes.",
         modes,
         r"Modes captured, share of the samples within $3\sigma$ of one, and divergence of the captured modes "
-        "from the uniform law in nats: means over the seeds that there are, ranges in parentheses where they "
-        "are more than one.",
+        "from the uniform law in nats: means over the seeds, ranges in parentheses.",
         says=coverage,
     ),
 }

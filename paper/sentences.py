@@ -27,17 +27,17 @@ VERDICTS = ("supported", "refuted", "depends", "undecided")
 
 
 def groups_state(groups: dict[str, tuple[int, int]]) -> str:
-    """How many runs of each group are stored, of how many, with the command that trains the rest.
+    """How many runs of the groups are stored, and the command that trains the rest; nothing where all are.
 
     >>> groups_state({"ring": (35, 35), "grid": (35, 35)})
-    'All 70 runs of the groups \\\\texttt{ring} and \\\\texttt{grid} are stored.'
+    ''
     >>> groups_state({"ring": (0, 35)})[:59]
     'None of the 35 runs of the group \\\\texttt{ring} is stored ye'
     """
     stored, required = (sum(counts) for counts in zip(*groups.values(), strict=True))
     names = f"group{'s' if len(groups) > 1 else ''} {listing([code(group) for group in groups])}"
     if stored == required:
-        return f"All {required} runs of the {names} are stored."
+        return ""
     lacking = ",".join(group for group, (here, wanted) in groups.items() if here < wanted)
     command = code(f"onelip study paper --groups {lacking} --store results/study")
     if stored == 0:

@@ -147,7 +147,7 @@ def generator_loss(groups: Grouped) -> Figure:
 
 
 def critic_loss(groups: Grouped) -> Figure:
-    return loss_figure(groups, "critic_loss", "critic loss (without penalty)")
+    return loss_figure(groups, "critic_loss", "critic loss,\nwithout penalty")
 
 
 def gradient_norm(groups: Grouped) -> Figure:
