@@ -5,6 +5,8 @@ from unittest import mock
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import weight_norm
 
 from onelip.constraint.apply import constrain
 from onelip.constraint.patches import on_patches
@@ -164,3 +166,16 @@ def test_a_stack_applies_each_map_to_its_own_vectors(maps):
     y = torch.randn(len(maps), 2, matrices.shape[1], generator=generator)
     torch.testing.assert_close(stack.apply(x), x @ matrices.mT, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(stack.adjoint(y), y @ matrices, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["weight_norm", "orthogonal"])
+def test_a_layer_may_be_given_another_parametrization_of_several_originals(kind):
+    shape = 2, 5, 5
+    network = nn.Sequential(*(nn.Conv2d(2, 2, 3, padding=1) for _ in range(3)))
+    constrain(network, "spectral", input_shape=shape)
+    parametrize.remove_parametrizations(network[1], "weight")
+    if kind == "weight_norm":
+        weight_norm(network[1])
+    else:
+        constrain(network, kind, only="1", input_shape=shape)
+    assert network(torch.randn(1, *shape)).isfinite().all()

@@ -30,8 +30,11 @@ class PrepareTogether:
         for layer in self.layers:
             if parametrize.is_parametrized(layer, "weight"):
                 parametrization = cast(nn.ModuleList, parametrizations(layer)["weight"])
-                constraint, weight = parametrization[0], cast(Tensor, parametrization.original)
-                if isinstance(constraint, SpectralNorm) and _is_stale(constraint, weight):
+                constraint = parametrization[0]
+                if not isinstance(constraint, SpectralNorm):  # another by now, of several originals perhaps
+                    continue
+                weight = cast(Tensor, parametrization.original)
+                if _is_stale(constraint, weight):
                     changed[constraint] = weight
         if changed:
             make_together(list(changed.items()))
